@@ -1,0 +1,1 @@
+"""The doors of Causeway: REST, console, command line, and the entry points of the processes."""

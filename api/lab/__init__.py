@@ -1,0 +1,1 @@
+"""A federation of network namespaces on one machine: real agents, real packets."""

@@ -1,0 +1,1 @@
+"""BGP: RIBs, filters and sessions (pure) and the speakers that run them."""

@@ -1,0 +1,1 @@
+"""Intent in SQL: revisions, change feed, allocators, enrolment, fan-out to agents."""

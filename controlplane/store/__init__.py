@@ -1,0 +1,1 @@
+"""The one door to SQLAlchemy: tables, unit of work, queries."""

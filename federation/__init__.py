@@ -1,0 +1,1 @@
+"""The shared, pure vocabulary of Causeway: resources, selectors, identities, policy, wire messages."""

@@ -1,0 +1,134 @@
+"""The one tree of errors.
+
+::
+
+    CausewayError
+    ├── InvalidInput            a document or argument is wrong; `faults` says where (JSON pointers)
+    │   └── SelectorError       a selector does not parse; has position and caret
+    ├── NotFound                the named thing does not exist
+    ├── Conflict                the change contradicts what stands
+    │   ├── AlreadyExists       the name is taken
+    │   ├── StaleRevision       compare-and-set lost: the object has changed meanwhile
+    │   └── Overlap             a prefix or address belongs to someone else
+    ├── TooLarge                a body over the limit
+    ├── Unauthenticated         no or wrong credentials (a join token unknown, used or expired)
+    ├── Forbidden               known, but not allowed to
+    ├── Unavailable             the control plane, the database or the disk is away; try again
+    ├── PlatformLack            this machine lacks a feature; `hint` says what to do and what still works
+    └── DriverError             the kernel (or a tool) refused a change
+
+Every class has a stable `code`, which REST problems, the command line and statuses carry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a document: an RFC 6901 JSON pointer ("" is the whole document) and why."""
+
+    pointer: str
+    message: str
+
+
+class CausewayError(Exception):
+    """Root of all errors that Causeway raises on purpose. `message` says what and where, `hint` what to do."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {fault.pointer or '/'}: {fault.message}" for fault in self.faults)]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class InvalidInput(CausewayError):
+    """A document or an argument is wrong."""
+
+    code = "invalid"
+
+
+class SelectorError(InvalidInput):
+    """A selector does not parse. `position` is the 0-based character of `text` where it goes wrong."""
+
+    code = "invalid-selector"
+
+    def __init__(self, reason: str, text: str, position: int) -> None:
+        self.reason = reason
+        self.text = text
+        self.position = position
+        super().__init__(f"{reason} at character {position + 1}:\n  {text}\n  {' ' * position}^")
+
+
+class NotFound(CausewayError):
+    """The named thing does not exist."""
+
+    code = "not-found"
+
+
+class Conflict(CausewayError):
+    """The change contradicts what stands."""
+
+    code = "conflict"
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code = "already-exists"
+
+
+class StaleRevision(Conflict):
+    """Compare-and-set lost: the object has changed since it was read."""
+
+    code = "stale-revision"
+
+
+class Overlap(Conflict):
+    """A prefix or an address belongs to someone else."""
+
+    code = "overlap"
+
+
+class TooLarge(CausewayError):
+    """A body over the limit."""
+
+    code = "too-large"
+
+
+class Unauthenticated(CausewayError):
+    """No credentials, or wrong ones."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(CausewayError):
+    """The caller is known, but not allowed to do this."""
+
+    code = "forbidden"
+
+
+class Unavailable(CausewayError):
+    """Something that Causeway needs is away for now; the same request may succeed later."""
+
+    code = "unavailable"
+
+
+class PlatformLack(CausewayError):
+    """This machine lacks a feature. `hint` says what to do, and what still works without it."""
+
+    code = "platform"
+
+
+class DriverError(CausewayError):
+    """The kernel, or a tool that stands for it, refused a change."""
+
+    code = "driver"

@@ -1,0 +1,1 @@
+"""The kinds of resources, one file each. `registry.py` lists them all."""

@@ -1,0 +1,32 @@
+"""GlobalNetworkPolicy: rules for endpoints of every cluster that its selector selects. And its staged kind, which is kept,
+never enforced."""
+
+from federation.kinds import policies
+from federation.kinds.rules import PolicySpec
+from federation.kinds.tier import CALICO_VERSION
+from federation.resources.kind import Kind
+from federation.resources.metadata import API_VERSION, Scope
+
+KIND = Kind(
+    name="GlobalNetworkPolicy",
+    plural="globalnetworkpolicies",
+    short_names=("gnp",),
+    scope=Scope.FEDERATION,
+    spec=PolicySpec,
+    check=policies.check,
+    complete=policies.complete,
+    columns=policies.COLUMNS,
+    accepted_versions=(API_VERSION, CALICO_VERSION),
+)
+
+STAGED_KIND = Kind(
+    name="StagedGlobalNetworkPolicy",
+    plural="stagedglobalnetworkpolicies",
+    short_names=("sgnp",),
+    scope=Scope.FEDERATION,
+    spec=PolicySpec,
+    check=policies.check,
+    complete=policies.complete,
+    columns=policies.COLUMNS,
+    accepted_versions=(API_VERSION, CALICO_VERSION),
+)

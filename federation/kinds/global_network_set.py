@@ -1,0 +1,30 @@
+"""GlobalNetworkSet: labelled prefixes, which rules' selectors select as they select endpoints."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from federation.kinds.tier import CALICO_VERSION
+from federation.resources.kind import Column, Kind
+from federation.resources.metadata import API_VERSION, Resource, Scope, Status
+
+Prefix = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSetSpec:
+    """Canonical prefixes, any number."""
+
+    nets: tuple[Prefix, ...] = ()
+
+
+GlobalNetworkSet = Resource[NetworkSetSpec, Status]
+
+KIND = Kind(
+    name="GlobalNetworkSet",
+    plural="globalnetworksets",
+    short_names=("gns", "netset"),
+    scope=Scope.FEDERATION,
+    spec=NetworkSetSpec,
+    accepted_versions=(API_VERSION, CALICO_VERSION),
+    columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
+)

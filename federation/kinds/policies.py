@@ -1,0 +1,61 @@
+"""What GlobalNetworkPolicy, NetworkPolicy and their staged kinds share: the check and the completion at the door.
+
+Semantics: Calico's (docs: reference/resources/globalnetworkpolicy). The checks of single rules stand in `rule_checks.py`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from federation.errors import Fault, SelectorError
+from federation.kinds.rule_checks import rule_faults
+from federation.kinds.rules import PolicySpec
+from federation.resources.kind import Column
+from federation.resources.metadata import Resource, Status
+from federation.selectors import parse
+
+Policy = Resource[PolicySpec, Status]
+
+
+def check(policy: Policy) -> Iterable[Fault]:
+    """Every fault of a policy's selectors, types and rules."""
+    spec = policy.spec
+    for field_name, text in (
+        ("selector", spec.selector),
+        ("namespaceSelector", spec.namespace_selector),
+        ("serviceAccountSelector", spec.service_account_selector),
+    ):
+        yield from selector_faults(f"/spec/{field_name}", text)
+    for index, direction in enumerate(spec.types):
+        if direction not in ("Ingress", "Egress"):
+            yield Fault(f"/spec/types/{index}", f"{direction!r} is not one of Ingress, Egress")
+    for direction, rules in (("ingress", spec.ingress), ("egress", spec.egress)):
+        for index, rule in enumerate(rules):
+            yield from rule_faults(f"/spec/{direction}/{index}", rule)
+
+
+def selector_faults(pointer: str, text: str) -> Iterable[Fault]:
+    """The fault of one selector, with its position, if it does not parse."""
+    try:
+        parse(text)
+    except SelectorError as error:
+        yield Fault(pointer, error.message)
+
+
+def complete(policy: Policy) -> Policy:
+    """Infer `types`: Egress when there are egress rules; Ingress unless there are only egress rules."""
+    spec = policy.spec
+    if spec.types:
+        return policy
+    types = [] if spec.egress and not spec.ingress else ["Ingress"]
+    if spec.egress:
+        types.append("Egress")
+    return replace(policy, spec=replace(spec, types=tuple(types)))
+
+
+COLUMNS = (
+    Column(title="TIER", value=lambda r: r.spec.tier),
+    Column(title="ORDER", value=lambda r: "" if r.spec.order is None else f"{r.spec.order:g}"),
+    Column(title="TYPES", value=lambda r: ",".join(r.spec.types)),
+    Column(title="SELECTOR", value=lambda r: r.spec.selector or "all()", wide=True),
+    Column(title="RULES", value=lambda r: f"{len(r.spec.ingress)} in, {len(r.spec.egress)} out", wide=True),
+)

@@ -1,0 +1,73 @@
+"""The rules that policies of both kinds are made of: Calico's field names, Calico's meaning."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+Prefix = IPv4Network | IPv6Network
+Port = int | str
+"""A number, a range "8000:9000", or the name of an endpoint's port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpMatch:
+    """ICMP type and code; None matches every."""
+
+    type: int | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountMatch:
+    """Service accounts by name."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRule:
+    """One side of a rule. All fields that are set must match."""
+
+    nets: tuple[Prefix, ...] = ()
+    not_nets: tuple[Prefix, ...] = ()
+    selector: str = ""
+    not_selector: str = ""
+    namespace_selector: str = ""
+    service_accounts: ServiceAccountMatch | None = None
+    ports: tuple[Port, ...] = ()
+    not_ports: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One line of a policy."""
+
+    action: str
+    """Allow, Deny, Pass or Log."""
+    ip_version: int | None = field(default=None)
+    protocol: int | str | None = None
+    """TCP, UDP, ICMP, ICMPv6, SCTP, UDPLite or 1-255."""
+    not_protocol: int | str | None = None
+    icmp: IcmpMatch | None = None
+    not_icmp: IcmpMatch | None = field(default=None, metadata={"json": "notICMP"})
+    source: EntityRule = EntityRule()
+    destination: EntityRule = EntityRule()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """Spec of GlobalNetworkPolicy, NetworkPolicy and their staged kinds.
+
+    `types` is inferred at the door when absent: Ingress unless there are only egress rules; Egress when there are egress
+    rules. In a NetworkPolicy `namespaceSelector` and `global()` on the policy itself are refused.
+    """
+
+    tier: str = "default"
+    order: float | None = None
+    """Lower first; without one, last."""
+    selector: str = ""
+    """Empty is `all()`."""
+    namespace_selector: str = ""
+    service_account_selector: str = ""
+    types: tuple[str, ...] = ()
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()

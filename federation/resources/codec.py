@@ -1,0 +1,232 @@
+"""Documents to values and back: the one door to cattrs.
+
+A document is what JSON or YAML gives: dicts, lists, strings, numbers. `decode` finds every fault, each with its JSON
+pointer, and gives back a complete, checked resource. `encode` is its inverse.
+"""
+
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, get_args
+
+from cattrs import Converter
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from federation.errors import Fault, InvalidInput
+from federation.kinds.registry import BY_NAME, KINDS
+from federation.resources.kind import Kind
+from federation.resources.metadata import API_VERSION, AnyResource, Metadata, Resource, Scope
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+DOCUMENT_KEYS = {"apiVersion", "kind", "metadata", "spec", "status"}
+
+
+def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
+    """The resource of a document. Raises InvalidInput with every fault.
+
+    With `is_trusted` (documents that the control plane itself stored or sent) the kind's `check` is not run again.
+    """
+    kind = kind_of(document)
+    faults: list[Fault] = []
+    for key in sorted(set(document) - DOCUMENT_KEYS):
+        faults.append(Fault(f"/{_escape(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}"))
+    metadata = _structure(document.get("metadata", {}), Metadata, "/metadata", faults)
+    spec = _structure(document.get("spec") or {}, kind.spec, "/spec", faults)
+    status = _structure(document.get("status") or {}, kind.status, "/status", faults)
+    if metadata is not None and not is_trusted:
+        faults.extend(metadata_faults(metadata, kind))
+    if faults:
+        raise _invalid(document, kind, faults)
+    resource: AnyResource = Resource(kind=kind.name, metadata=metadata, spec=spec, status=status)
+    if is_trusted:
+        return resource
+    faults.extend(kind.check(resource))
+    if faults:
+        raise _invalid(document, kind, faults)
+    return kind.complete(resource)
+
+
+def encode(resource: AnyResource) -> dict[str, Any]:
+    """The document of a resource: apiVersion, kind, metadata, spec, status; fields at their defaults are left out."""
+    body: dict[str, Any] = {"apiVersion": API_VERSION, "kind": resource.kind}
+    body["metadata"] = CONVERTER.unstructure(resource.metadata)
+    body["spec"] = CONVERTER.unstructure(resource.spec)
+    if status := CONVERTER.unstructure(resource.status):
+        body["status"] = status
+    return body
+
+
+def kind_of(document: Any) -> Kind:
+    """The registered kind that a document claims to be. Raises InvalidInput."""
+    if not isinstance(document, Mapping):
+        raise InvalidInput("not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")])
+    kind = BY_NAME.get(document.get("kind", ""))
+    if kind is None:
+        known = ", ".join(k.name for k in KINDS)
+        raise InvalidInput(
+            f"unknown kind {document.get('kind')!r}", faults=[Fault("/kind", f"known kinds: {known}")]
+        )
+    version = document.get("apiVersion")
+    if version not in kind.accepted_versions:
+        accepted = ", ".join(kind.accepted_versions)
+        raise InvalidInput(
+            f"unknown apiVersion {version!r} of {kind.name}", faults=[Fault("/apiVersion", f"accepted: {accepted}")]
+        )
+    return kind
+
+
+def metadata_faults(metadata: Metadata, kind: Kind) -> list[Fault]:
+    """Names and labels that do not fit the kind's scope or the grammar of Kubernetes."""
+    faults = []
+    wanted = {"name": True, "cluster": False, "namespace": False}
+    if kind.scope is not Scope.FEDERATION:
+        wanted["cluster"] = not kind.is_cluster_optional
+    if kind.scope is Scope.NAMESPACE:
+        wanted["namespace"] = True
+    for part, is_needed in wanted.items():
+        value = getattr(metadata, part)
+        is_allowed = part == "name" or kind.scope is Scope.NAMESPACE or (part == "cluster" and kind.scope is Scope.CLUSTER)
+        if value and not is_allowed:
+            faults.append(Fault(f"/metadata/{part}", f"a {kind.name} has no {part}"))
+        elif (value or is_needed) and not NAME.fullmatch(value):
+            what = "is needed" if not value else f"{value!r} is not a name (lower case letters, digits, '-' and '.')"
+            faults.append(Fault(f"/metadata/{part}", what))
+    for key, value in metadata.labels.items():
+        if not LABEL_KEY.fullmatch(key):
+            faults.append(Fault(f"/metadata/labels/{_escape(key)}", "not a label key"))
+        if not LABEL_VALUE.fullmatch(value):
+            faults.append(Fault(f"/metadata/labels/{_escape(key)}", f"{value!r} is not a label value"))
+    return faults
+
+
+def json_name(field: Any) -> str:
+    """The name in documents of a dataclass field: camelCase, unless its metadata says otherwise."""
+    head, *tail = field.name.split("_")
+    return str(field.metadata.get("json", head + "".join(word.capitalize() for word in tail)))
+
+
+def _structure(value: Any, cls: type[Any], pointer: str, faults: list[Fault]) -> Any:
+    try:
+        return CONVERTER.structure(value, cls)
+    except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a field's constructor raised; all become faults
+        faults.extend(_faults_of(error, pointer, cls))
+        return None
+
+
+def _faults_of(error: BaseException, pointer: str, cls: type[Any] | None) -> list[Fault]:
+    match error:
+        case ClassValidationError():
+            owner = error.cl
+            names = {f.name: json_name(f) for f in fields(owner)} if is_dataclass(owner) else {}
+            noted, plain = error.group_exceptions()
+            found = [
+                fault
+                for child, note in noted
+                for fault in _faults_of(child, f"{pointer}/{_escape(names.get(note.name, note.name))}", None)
+            ]
+            return found + [fault for child in plain for fault in _faults_of(child, pointer, owner)]
+        case IterableValidationError():
+            noted_items, plain = error.group_exceptions()
+            found = [
+                fault
+                for child, note in noted_items
+                for fault in _faults_of(child, f"{pointer}/{_escape(str(note.index))}", None)
+            ]
+            return found + [fault for child in plain for fault in _faults_of(child, pointer, None)]
+        case ForbiddenExtraKeysError():
+            known = ", ".join(sorted(json_name(f) for f in fields(error.cl)))
+            return [Fault(f"{pointer}/{_escape(k)}", f"unknown field; known: {known}") for k in sorted(error.extra_fields)]
+        case KeyError():
+            wanted = {f.name: json_name(f) for f in fields(cls)} if cls and is_dataclass(cls) else {}
+            name = str(error.args[0])
+            return [Fault(f"{pointer}/{wanted.get(name, name)}", "is needed")] if cls else [Fault(pointer, "is needed")]
+        case _:
+            return [Fault(pointer, str(error) or type(error).__name__)]
+
+
+def _invalid(document: Mapping[str, Any], kind: Kind, faults: list[Fault]) -> InvalidInput:
+    metadata = document.get("metadata")
+    name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
+    return InvalidInput(f"{kind.name} {name!r} is not valid", faults=faults)
+
+
+def _escape(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
+
+
+def _prefix(value: Any, _type: Any = None) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value if isinstance(value, str) else str(value))
+    except ValueError as error:
+        if "has host bits set" in str(error):
+            canonical = ip_network(value, strict=False)
+            raise ValueError(f"{value} has host bits set; the canonical prefix is {canonical}") from None
+        raise ValueError(f"{value!r} is not a prefix (like 10.0.0.0/8 or fd00::/8)") from None
+
+
+def _address(value: Any, _type: Any = None) -> IPv4Address | IPv6Address:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not an address")
+    return ip_address(value)
+
+
+def _exactly(cls: type[Any]) -> Any:
+    def structure(value: Any, _type: Any) -> Any:
+        is_bool_for_number = isinstance(value, bool) and cls is not bool
+        if is_bool_for_number or not isinstance(value, (int, float) if cls is float else cls):
+            raise TypeError(f"a {cls.__name__} is needed, not {value!r}")
+        return cls(value)
+
+    return structure
+
+
+def _one_of(value: Any, union: Any) -> Any:
+    members = get_args(union)
+    if value is None and type(None) in members:
+        return None
+    for member in members:
+        if member is not type(None) and is_dataclass(member):
+            return CONVERTER.structure(value, member)
+        if isinstance(value, member) and not isinstance(value, bool):
+            return value
+        if member is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+    names = " or ".join(member.__name__ for member in members if member is not type(None))
+    raise TypeError(f"{names} is needed, not {value!r}")
+
+
+def _build_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    for plain in (str, int, float, bool):
+        converter.register_structure_hook(plain, _exactly(plain))
+    for union, parse in ((IPv4Network | IPv6Network, _prefix), (IPv4Address | IPv6Address, _address)):
+        converter.register_structure_hook(union, parse)
+    for cls in (IPv4Network, IPv6Network, IPv4Address, IPv6Address):
+        converter.register_unstructure_hook(cls, str)
+    converter.register_structure_hook_func(
+        lambda t: isinstance(t, types.UnionType) and t not in (IPv4Network | IPv6Network, IPv4Address | IPv6Address),
+        _one_of,
+    )
+
+    def names(cls: type[Any]) -> dict[str, Any]:
+        return {field.name: override(rename=json_name(field)) for field in fields(cls)}
+
+    converter.register_structure_hook_factory(
+        is_dataclass,
+        lambda cls: make_dict_structure_fn(
+            cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **names(cls)
+        ),
+    )
+    converter.register_unstructure_hook_factory(
+        is_dataclass,
+        lambda cls: make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **names(cls)),
+    )
+    return converter
+
+
+CONVERTER = _build_converter()

@@ -1,0 +1,1 @@
+"""Calico's selector language: tokens, tree, canonical text, evaluation."""

@@ -1,0 +1,91 @@
+"""The messages of the stream from the control plane to an agent: one JSON object a line.
+
+A stream is: `begin`, any number of transactions (upserts and deletes, closed by `commit`), for ever. With
+`mode="snapshot"` the first transaction holds all that the agent may see and is closed by `in_sync`: keys that it did
+not mention are gone. With `mode="resume"` it holds what changed since the asked revision, and is closed by `in_sync` too.
+A `commit` may be empty: its revision tells the agent that everything up to it has been seen (so the agent can
+acknowledge it), and it is the keep-alive.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from federation.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """First message: what follows is a snapshot or the changes since the revision asked for."""
+
+    mode: Literal["snapshot", "resume"]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """`document` (kind, metadata, spec, status, as in REST) is the state of its object now."""
+
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The object is gone from this agent's view."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything up to `revision` that concerns this agent has been sent: act on it as a whole."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class InSync:
+    """As `Commit`, and the first transaction is complete: what it did not mention may be swept."""
+
+    revision: int
+
+
+Message = Begin | Upsert | Delete | Commit | InSync
+
+
+def encode(message: Message) -> bytes:
+    """One line, ending in a newline."""
+    match message:
+        case Begin(mode, revision):
+            body: dict[str, Any] = {"op": "begin", "mode": mode, "revision": revision}
+        case Upsert(document):
+            body = {"op": "upsert", "object": document}
+        case Delete(kind, path):
+            body = {"op": "delete", "kind": kind, "path": path}
+        case Commit(revision):
+            body = {"op": "commit", "revision": revision}
+        case InSync(revision):
+            body = {"op": "in_sync", "revision": revision}
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """The message of one line. Raises InvalidInput for anything else."""
+    try:
+        body = json.loads(line)
+        match body:
+            case {"op": "begin", "mode": "snapshot" | "resume" as mode, "revision": int(revision)}:
+                return Begin(mode, revision)
+            case {"op": "upsert", "object": dict(document)}:
+                return Upsert(document)
+            case {"op": "delete", "kind": str(kind), "path": str(path)}:
+                return Delete(kind, path)
+            case {"op": "commit", "revision": int(revision)}:
+                return Commit(revision)
+            case {"op": "in_sync", "revision": int(revision)}:
+                return InSync(revision)
+    except ValueError as error:
+        raise InvalidInput(f"not a line of JSON: {line[:80]!r}") from error
+    raise InvalidInput(f"not a message of the stream: {line[:80]!r}")

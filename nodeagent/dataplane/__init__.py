@@ -1,0 +1,1 @@
+"""What a node's packets meet: routes, programs, maps."""

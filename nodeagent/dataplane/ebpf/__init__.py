@@ -1,0 +1,1 @@
+"""Verdicts in the kernel: the layout of maps (pure), the loader, the programs."""

@@ -1,0 +1,1 @@
+"""WireGuard: keys, peers (pure) and the drivers that program them."""
