@@ -1,0 +1,175 @@
+"""The control plane's commands and queries: the seam between REST (or a test, or the lab) and the store.
+
+`controlplane.service.ControlPlane` implements all of it. Every command is one transaction, gets one revision, and is in
+the change feed before it returns.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Protocol
+
+from federation.resources.metadata import AnyResource, ObjectKey
+
+
+class Verb(StrEnum):
+    """What a change does."""
+
+    CREATE = "create"
+    """Refused (AlreadyExists) when the object is there."""
+    REPLACE = "replace"
+    """Refused (NotFound) when it is not there."""
+    APPLY = "apply"
+    """Creates or replaces."""
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of one object. `if_revision`: refused (StaleRevision) unless the object stands at that revision."""
+
+    verb: Verb
+    key: ObjectKey
+    resource: AnyResource | None = None
+    """None for DELETE."""
+    if_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one change: created, configured, unchanged or deleted; the resource as it stands now."""
+
+    key: ObjectKey
+    result: str
+    resource: AnyResource | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """`revision` is the federation's after the transaction (unchanged when nothing changed, or on a dry run)."""
+
+    revision: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """`label_selector` is Causeway's selector language; `field_selector` is `metadata.name=x,spec.node=y` (=, ==, !=)."""
+
+    kind: str
+    cluster: str = ""
+    namespace: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 500
+    continue_after: str = ""
+    """Opaque; from `Page.continue_after`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a list, read at `revision`."""
+
+    resources: tuple[AnyResource, ...]
+    revision: int
+    continue_after: str = ""
+    """Empty on the last page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequest:
+    """What a node says when it enrols. `token` is `id.secret`."""
+
+    token: str
+    cluster: str
+    node: str
+    os: str
+    addresses: tuple[IPv4Address, ...]
+    pod_prefixes: tuple[IPv4Network, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSession:
+    """Who an agent is, by its credential."""
+
+    cluster: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinToken:
+    """`text` (id.secret) is there only when it was just made; only its hash is stored."""
+
+    id: str
+    cluster: str
+    expires: str
+    uses_left: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """What an agent observed. `faults`: (key, reason, message) of what its kernel does not carry out."""
+
+    revision: int
+    faults: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """How far a revision has come. `milliseconds`: from its commit to the last node's report (to now, while not complete)."""
+
+    revision: int
+    enforced: tuple[str, ...]
+    """cluster/node."""
+    behind: tuple[tuple[str, str], ...]
+    """(cluster/node, why)."""
+    milliseconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Every node enforces the revision without a fault."""
+        return not self.behind
+
+
+class Intent(Protocol):
+    """What users do."""
+
+    async def get(self, key: ObjectKey) -> AnyResource: ...
+    async def list(self, query: ListQuery) -> Page: ...
+    async def change(self, changes: Sequence[Change], *, actor: str, is_dry_run: bool = False) -> Applied: ...
+    def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:
+        """Events {"type": ADDED|MODIFIED|DELETED|BOOKMARK, "object": document}; without `since`, what stands comes first as ADDED."""
+        ...
+
+    async def rollout(self, revision: int, wait_seconds: float) -> Rollout:
+        """Returns when the rollout is complete or the time is over."""
+        ...
+
+
+class Enrolment(Protocol):
+    """How users and nodes get in. Tokens and credentials are hashed at rest."""
+
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str) -> JoinToken: ...
+    async def list_join_tokens(self) -> tuple[JoinToken, ...]: ...
+    async def revoke_join_token(self, token_id: str, *, actor: str) -> None: ...
+    async def join(self, request: JoinRequest) -> str:
+        """The node's credential `id.secret`. Raises Unauthenticated (unknown, used, expired), Forbidden (token of another cluster),
+        Overlap (prefix or address taken), Conflict (the name is a live node's)."""
+        ...
+
+    async def node_session(self, credential: str) -> NodeSession: ...
+    async def create_api_token(self, name: str) -> str: ...
+    async def user_of(self, api_token: str) -> str: ...
+
+
+class AgentService(Protocol):
+    """What agents do, each for its own node only."""
+
+    def stream(self, session: NodeSession, since: int | None) -> AsyncIterator[bytes]:
+        """Encoded lines of `federation.wire`, ready to be written."""
+        ...
+
+    async def publish_key(self, session: NodeSession, public_key: str, listen_port: int) -> None: ...
+    async def report(self, session: NodeSession, report: NodeReport) -> None: ...
