@@ -9,7 +9,7 @@ prefix rows of network sets). Classes: subjects that are given the same two list
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network
 
 from federation.identities import IdentityNumber
 from federation.resources.metadata import ObjectKey
@@ -89,7 +89,7 @@ class Tables:
     bit_count: int = 0
     identity_rows: Mapping[IdentityNumber, int] = field(default_factory=dict)
     """Bit i of the int is predicate i. Identities without a bit may be left out."""
-    prefix_rows: Mapping[IPv4Network | IPv6Network, int] = field(default_factory=dict)
+    prefix_rows: Mapping[IPv4Network, int] = field(default_factory=dict)
     """Each with the bits of *all* prefixes that cover it."""
     classes: tuple[tuple[tuple[CompiledRule, ...], tuple[CompiledRule, ...]], ...] = ()
     """By class number: (ingress list, egress list), indexed by Direction. The end of a list allows: ends of tiers are rules."""

@@ -190,7 +190,7 @@ def _one_of(value: Any, union: Any) -> Any:
     if value is None and type(None) in members:
         return None
     for member in members:
-        if member is not type(None) and is_dataclass(member):
+        if isinstance(member, type) and is_dataclass(member):
             return CONVERTER.structure(value, member)
         if isinstance(value, member) and not isinstance(value, bool):
             return value
