@@ -21,7 +21,9 @@ NAMESPACE_LABEL = "projectcalico.org/namespace"
 SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
 
 
-def security_labels(cluster: str, namespace: str, service_account: str, labels: Mapping[str, str]) -> dict[str, str]:
+def security_labels(
+    cluster: str, namespace: str, service_account: str, labels: Mapping[str, str]
+) -> dict[str, str]:
     """The set of labels that an endpoint's identity stands for. What the system says wins over what the user wrote, so
     that no workload can label itself into another cluster, namespace or service account."""
     system = {CLUSTER_LABEL: cluster, NAMESPACE_LABEL: namespace}

@@ -41,7 +41,7 @@ class Attachment:
 class DesiredPolicy:
     """For the verdict driver."""
 
-    tables: Tables = Tables()
+    tables: Tables = field(default_factory=Tables)
     addresses: Mapping[IPv4Address, IdentityNumber] = field(default_factory=dict)
     """Identity of every known endpoint of every visible cluster, of this node's own addresses (HOST) and other nodes' (REMOTE_NODE)."""
     attachments: tuple[Attachment, ...] = ()
@@ -69,9 +69,9 @@ class Desired:
     """Everything, for one node, at one revision."""
 
     revision: int = 0
-    policy: DesiredPolicy = DesiredPolicy()
-    tunnels: DesiredTunnels = DesiredTunnels()
-    routes: DesiredRoutes = DesiredRoutes()
+    policy: DesiredPolicy = field(default_factory=DesiredPolicy)
+    tunnels: DesiredTunnels = field(default_factory=DesiredTunnels)
+    routes: DesiredRoutes = field(default_factory=DesiredRoutes)
 
 
 D = TypeVar("D", contravariant=True)

@@ -29,7 +29,9 @@ def modules() -> list[Path]:
 
 def public_definitions(tree: ast.Module) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+        if isinstance(
+            node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and not node.name.startswith("_"):
             yield node
 
 
@@ -51,7 +53,8 @@ def test_no_package_holds_more_modules_than_a_reader_can_survey() -> None:
     crowded = {
         str(folder.relative_to(ROOT)): count
         for folder in {path.parent for path in modules()}
-        if (count := len([m for m in folder.glob("*.py") if m.name != "__init__.py"])) > 12 and folder.name != "versions"
+        if (count := len([m for m in folder.glob("*.py") if m.name != "__init__.py"])) > 12
+        and folder.name != "versions"
     }
     assert not crowded
 
@@ -93,7 +96,11 @@ def test_requirements_are_pinned_by_hash_and_name_no_download_address() -> None:
 
 def test_tests_do_not_sleep_or_patch() -> None:
     words = ("time" + ".sleep(", "mock" + ".patch", "monkeypatch" + ".setattr(")
-    guilty = [str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py") if any(w in p.read_text() for w in words)]
+    guilty = [
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "tests").rglob("*.py")
+        if any(w in p.read_text() for w in words)
+    ]
     assert not guilty
 
 
@@ -106,4 +113,6 @@ def test_the_script_has_the_goals_that_the_readme_promises() -> None:
 def test_no_secret_is_committed() -> None:
     marks = ("PRIVATE " + "KEY-----", "PrivateKey" + " = ")
     text_files = [p for p in tracked() if p.suffix not in (".png", ".gz")]
-    assert not [str(p.relative_to(ROOT)) for p in text_files if any(m in p.read_text(errors="ignore") for m in marks)]
+    assert not [
+        str(p.relative_to(ROOT)) for p in text_files if any(m in p.read_text(errors="ignore") for m in marks)
+    ]

@@ -73,6 +73,10 @@ KIND = Kind(
         Column(title="IDENTITY", value=lambda r: str(r.status.identity)),
         Column(title="SERVICE ACCOUNT", value=lambda r: r.spec.service_account, wide=True),
         Column(title="INTERFACE", value=lambda r: r.spec.interface, wide=True),
-        Column(title="LABELS", value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.metadata.labels.items())), wide=True),
+        Column(
+            title="LABELS",
+            value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.metadata.labels.items())),
+            wide=True,
+        ),
     ),
 )

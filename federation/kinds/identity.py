@@ -26,6 +26,8 @@ KIND = Kind(
     is_read_only=True,
     columns=(
         Column(title="NUMBER", value=lambda r: str(r.spec.number)),
-        Column(title="LABELS", value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.spec.labels.items()))),
+        Column(
+            title="LABELS", value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.spec.labels.items()))
+        ),
     ),
 )

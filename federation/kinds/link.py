@@ -30,7 +30,10 @@ def check(link: Link) -> Iterable[Fault]:
     if len(link.spec.clusters) != 2 or len(set(link.spec.clusters)) != 2:
         yield Fault("/spec/clusters", "a link joins exactly two different clusters")
     if link.spec.mode not in MODES:
-        yield Fault("/spec/mode", f"{link.spec.mode!r} is not available in this release; use one of: {', '.join(MODES)}")
+        yield Fault(
+            "/spec/mode",
+            f"{link.spec.mode!r} is not available in this release; use one of: {', '.join(MODES)}",
+        )
     if link.spec.topology != "mesh":
         yield Fault("/spec/topology", f"{link.spec.topology!r} is not available in this release; use: mesh")
 

@@ -15,7 +15,9 @@ def check(policy: policies.Policy) -> Iterable[Fault]:
     """As every policy's, and no namespace selector of its own."""
     yield from policies.check(policy)
     if policy.spec.namespace_selector:
-        yield Fault("/spec/namespaceSelector", "a NetworkPolicy is bound to its namespace; use a GlobalNetworkPolicy")
+        yield Fault(
+            "/spec/namespaceSelector", "a NetworkPolicy is bound to its namespace; use a GlobalNetworkPolicy"
+        )
 
 
 KIND = Kind(

@@ -37,7 +37,9 @@ def _is_protocol(protocol: int | str | None) -> bool:
 
 def _icmp_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
     if rule.icmp and rule.not_icmp:
-        yield Fault(f"{pointer}/notICMP", "together with icmp is not available in this release: write two rules")
+        yield Fault(
+            f"{pointer}/notICMP", "together with icmp is not available in this release: write two rules"
+        )
     for name, match in (("icmp", rule.icmp), ("notICMP", rule.not_icmp)):
         if match is None:
             continue
@@ -68,19 +70,25 @@ def _entity_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
             continue
         if "global()" in selector.text and (name != "namespaceSelector" or selector.text != "global()"):
             yield Fault(f"{pointer}/{name}", "global() stands only in a namespaceSelector, and alone")
-    for name, nets in (("nets", entity.nets), ("notNets", entity.not_nets)):
-        if len({net.version for net in nets}) > 1:
-            yield Fault(f"{pointer}/{name}", "IPv4 and IPv6 prefixes in one rule: write two rules")
-    for index, net in enumerate(entity.not_nets):
-        if net.prefixlen == 0:
-            yield Fault(f"{pointer}/notNets/{index}", f"{net} excludes everything")
+    yield from _net_faults(pointer, entity)
     for name, ports in (("ports", entity.ports), ("notPorts", entity.not_ports)):
         if len(ports) > MAX_PORTS:
             yield Fault(f"{pointer}/{name}", f"more than {MAX_PORTS} entries")
         for index, port in enumerate(ports):
             yield from _port_faults(f"{pointer}/{name}/{index}", port)
             if name == "notPorts" and _is_name(port):
-                yield Fault(f"{pointer}/{name}/{index}", "a named port is not available in notPorts in this release")
+                yield Fault(
+                    f"{pointer}/{name}/{index}", "a named port is not available in notPorts in this release"
+                )
+
+
+def _net_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
+    for name, nets in (("nets", entity.nets), ("notNets", entity.not_nets)):
+        if len({net.version for net in nets}) > 1:
+            yield Fault(f"{pointer}/{name}", "IPv4 and IPv6 prefixes in one rule: write two rules")
+    for index, net in enumerate(entity.not_nets):
+        if net.prefixlen == 0:
+            yield Fault(f"{pointer}/notNets/{index}", f"{net} excludes everything")
 
 
 def _port_faults(pointer: str, port: Port) -> Iterable[Fault]:

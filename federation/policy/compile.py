@@ -28,10 +28,16 @@ def compile_tables(world: World, local: Iterable[ObjectKey]) -> Tables:
         for key in sorted(set(local))
     }
     every_line = [
-        (reference, lines) for sides in drafts.values() for side in sides for tier in side for reference, lines in tier
+        (reference, lines)
+        for sides in drafts.values()
+        for side in sides
+        for tier in side
+        for reference, lines in tier
     ]
     bits = number(p for _, lines in every_line for line in lines for p in line.predicates)
-    ids = {ref: n for n, ref in enumerate(sorted({ref for ref, _ in every_line}, key=_reference_order), start=1)}
+    ids = {
+        ref: n for n, ref in enumerate(sorted({ref for ref, _ in every_line}, key=_reference_order), start=1)
+    }
     lists = {key: tuple(_assemble(side, bits, ids) for side in sides) for key, sides in drafts.items()}
     classes = sorted(set(lists.values()), key=repr)
     numbers = {lists_of_class: n for n, lists_of_class in enumerate(classes)}

@@ -61,7 +61,9 @@ def judge(world: World, subject: Party, peer: Party, direction: Direction, probe
                 outcome = rule.action
                 if outcome != "Pass":
                     verdict = Verdict.ALLOW if outcome == "Allow" else Verdict.DENY
-                    return SideDecision(verdict, RuleReference(tier=tier.name, policy=policy.key, index=index))
+                    return SideDecision(
+                        verdict, RuleReference(tier=tier.name, policy=policy.key, index=index)
+                    )
                 break
             if outcome is not None:
                 break
@@ -89,9 +91,7 @@ def _matches(world: World, rule: Rule, scope: Scope, ends: tuple[Party, Party], 
 
 
 def _icmp(wanted_type: int | None, wanted_code: int | None, probe: Probe, protocol: int) -> bool:
-    return (
-        protocol == 1 and wanted_type in (None, probe.icmp_type) and wanted_code in (None, probe.icmp_code)
-    )
+    return protocol == 1 and wanted_type in (None, probe.icmp_type) and wanted_code in (None, probe.icmp_code)
 
 
 def _end_matches(world: World, entity: EntityRule, scope: Scope, party: Party, port: tuple[int, int]) -> bool:
@@ -102,7 +102,9 @@ def _end_matches(world: World, entity: EntityRule, scope: Scope, party: Party, p
         return False
     if terms.nets and not _in_nets(party.address, terms.nets):
         return False
-    if terms.not_nets and (all(n.version == 6 for n in terms.not_nets) or _in_nets(party.address, terms.not_nets)):
+    if terms.not_nets and (
+        all(n.version == 6 for n in terms.not_nets) or _in_nets(party.address, terms.not_nets)
+    ):
         return False
     if entity.ports and not any(_port_matches(wanted, party, port) for wanted in entity.ports):
         return False
@@ -114,7 +116,8 @@ def selects(world: World, selector: Selector, party: Party) -> bool:
     if party.labels is not None and selector.matches(party.labels):
         return True
     return any(
-        _in_nets(party.address, s.spec.nets) and selector.matches(s.metadata.labels) for s in world.network_sets
+        _in_nets(party.address, s.spec.nets) and selector.matches(s.metadata.labels)
+        for s in world.network_sets
     )
 
 

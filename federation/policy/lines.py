@@ -47,10 +47,16 @@ def lines_of(world: World, rule: Rule, scope: Scope, subject: Party, direction: 
         (rule.destination, rule.source) if direction is Direction.INGRESS else (rule.source, rule.destination)
     )
     own_terms, terms = terms_of(own, scope), terms_of(other, scope)
-    if not _is_for_v4(terms) or not _is_for_v4(own_terms) or not _holds_for_subject(world, own_terms, subject):
+    if (
+        not _is_for_v4(terms)
+        or not _is_for_v4(own_terms)
+        or not _holds_for_subject(world, own_terms, subject)
+    ):
         return
     for protocol, own_range, other_range, nets in _port_cases(world, rule, (own, other), subject, terms):
-        source, destination = (other_range, own_range) if direction is Direction.INGRESS else (own_range, other_range)
+        source, destination = (
+            (other_range, own_range) if direction is Direction.INGRESS else (own_range, other_range)
+        )
         is_negated = rule.not_protocol is not None and not protocol
         yield Line(
             action=rule.action,
@@ -58,7 +64,9 @@ def lines_of(world: World, rule: Rule, scope: Scope, subject: Party, direction: 
             not_selector=SelectorPredicate(terms.not_selector) if terms.not_selector else None,
             nets=_nets(nets),
             not_nets=_nets(terms.not_nets),
-            protocol=protocol_number(rule.not_protocol) if is_negated and rule.not_protocol is not None else protocol,
+            protocol=protocol_number(rule.not_protocol)
+            if is_negated and rule.not_protocol is not None
+            else protocol,
             is_protocol_negated=is_negated,
             source_ports=source,
             destination_ports=destination,

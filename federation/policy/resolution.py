@@ -32,7 +32,9 @@ def tiers_of(world: World, labels: Mapping[str, str], direction: Direction) -> t
         for policy in world.policies
         if TYPE_NAMES[direction] in policy.spec.types and subject_selector(policy).matches(labels)
     ]
-    names = sorted({policy.spec.tier for policy in selected}, key=lambda name: tier_order(world.tiers.get(name), name))
+    names = sorted(
+        {policy.spec.tier for policy in selected}, key=lambda name: tier_order(world.tiers.get(name), name)
+    )
     return tuple(
         TierPolicies(
             name,

@@ -66,14 +66,20 @@ def terms_of(entity: EntityRule, scope: Scope) -> PeerTerms:
         return PeerTerms(None, None, entity.nets, entity.not_nets)
     selected = parse(entity.selector)
     if accounts:
-        selected = and_(selected, selector_of(In(SERVICE_ACCOUNT_LABEL, tuple(sorted(set(accounts.names))), False)))
+        selected = and_(
+            selected, selector_of(In(SERVICE_ACCOUNT_LABEL, tuple(sorted(set(accounts.names))), False))
+        )
     is_positive = bool(entity.selector or entity.namespace_selector or accounts)
     if entity.namespace_selector:
         selected = and_(selected, namespaces(entity.namespace_selector))
     elif scope.namespace:
         selected = and_(selected, equals(NAMESPACE_LABEL, scope.namespace))
     is_global_peer = entity.namespace_selector.strip(" \t") == "global()"
-    if scope.namespace and not is_global_peer and CLUSTER_LABEL not in selected.keys | parse(entity.not_selector).keys:
+    if (
+        scope.namespace
+        and not is_global_peer
+        and CLUSTER_LABEL not in selected.keys | parse(entity.not_selector).keys
+    ):
         selected = and_(selected, equals(CLUSTER_LABEL, scope.cluster))
     unwanted = parse(entity.not_selector) if entity.not_selector else None
     if not is_positive and not scope.namespace:

@@ -61,5 +61,6 @@ def matches(rule: CompiledRule, row: int, packet: Packet) -> bool:
     if (source != (0, 65535) or destination != (0, 65535)) and packet.protocol not in (6, 17, 132, 136):
         return False
     return (
-        source[0] <= packet.source_port <= source[1] and destination[0] <= packet.destination_port <= destination[1]
+        source[0] <= packet.source_port <= source[1]
+        and destination[0] <= packet.destination_port <= destination[1]
     )

@@ -32,9 +32,7 @@ def world_of(resources: Iterable[AnyResource]) -> World:
         by_kind.setdefault(resource.kind, []).append(resource)
     return World(
         tiers={r.metadata.name: r for r in by_kind.get("Tier", ())},
-        policies=tuple(
-            r for kind in ("GlobalNetworkPolicy", "NetworkPolicy") for r in by_kind.get(kind, ())
-        ),
+        policies=tuple(r for kind in ("GlobalNetworkPolicy", "NetworkPolicy") for r in by_kind.get(kind, ())),
         network_sets=tuple(by_kind.get("GlobalNetworkSet", ())),
         identities={r.spec.number: r.spec.labels for r in by_kind.get("Identity", ())},
         endpoints={r.key: r for r in by_kind.get("Endpoint", ())},

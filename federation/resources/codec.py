@@ -21,7 +21,9 @@ from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, Metadata, Resource, Scope
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+LABEL_KEY = re.compile(
+    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 DOCUMENT_KEYS = {"apiVersion", "kind", "metadata", "spec", "status"}
 
@@ -34,7 +36,9 @@ def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
     kind = kind_of(document)
     faults: list[Fault] = []
     for key in sorted(set(document) - DOCUMENT_KEYS):
-        faults.append(Fault(f"/{_escape(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}"))
+        faults.append(
+            Fault(f"/{_escape(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}")
+        )
     metadata = _structure(document.get("metadata", {}), Metadata, "/metadata", faults)
     spec = _structure(document.get("spec") or {}, kind.spec, "/spec", faults)
     status = _structure(document.get("status") or {}, kind.status, "/status", faults)
@@ -64,7 +68,9 @@ def encode(resource: AnyResource) -> dict[str, Any]:
 def kind_of(document: Any) -> Kind:
     """The registered kind that a document claims to be. Raises InvalidInput."""
     if not isinstance(document, Mapping):
-        raise InvalidInput("not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")])
+        raise InvalidInput(
+            "not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")]
+        )
     kind = BY_NAME.get(document.get("kind", ""))
     if kind is None:
         known = ", ".join(k.name for k in KINDS)
@@ -75,7 +81,8 @@ def kind_of(document: Any) -> Kind:
     if version not in kind.accepted_versions:
         accepted = ", ".join(kind.accepted_versions)
         raise InvalidInput(
-            f"unknown apiVersion {version!r} of {kind.name}", faults=[Fault("/apiVersion", f"accepted: {accepted}")]
+            f"unknown apiVersion {version!r} of {kind.name}",
+            faults=[Fault("/apiVersion", f"accepted: {accepted}")],
         )
     return kind
 
@@ -90,11 +97,19 @@ def metadata_faults(metadata: Metadata, kind: Kind) -> list[Fault]:
         wanted["namespace"] = True
     for part, is_needed in wanted.items():
         value = getattr(metadata, part)
-        is_allowed = part == "name" or kind.scope is Scope.NAMESPACE or (part == "cluster" and kind.scope is Scope.CLUSTER)
+        is_allowed = (
+            part == "name"
+            or kind.scope is Scope.NAMESPACE
+            or (part == "cluster" and kind.scope is Scope.CLUSTER)
+        )
         if value and not is_allowed:
             faults.append(Fault(f"/metadata/{part}", f"a {kind.name} has no {part}"))
         elif (value or is_needed) and not NAME.fullmatch(value):
-            what = "is needed" if not value else f"{value!r} is not a name (lower case letters, digits, '-' and '.')"
+            what = (
+                "is needed"
+                if not value
+                else f"{value!r} is not a name (lower case letters, digits, '-' and '.')"
+            )
             faults.append(Fault(f"/metadata/{part}", what))
     for key, value in metadata.labels.items():
         if not LABEL_KEY.fullmatch(key):
@@ -140,11 +155,18 @@ def _faults_of(error: BaseException, pointer: str, cls: type[Any] | None) -> lis
             return found + [fault for child in plain for fault in _faults_of(child, pointer, None)]
         case ForbiddenExtraKeysError():
             known = ", ".join(sorted(json_name(f) for f in fields(error.cl)))
-            return [Fault(f"{pointer}/{_escape(k)}", f"unknown field; known: {known}") for k in sorted(error.extra_fields)]
+            return [
+                Fault(f"{pointer}/{_escape(k)}", f"unknown field; known: {known}")
+                for k in sorted(error.extra_fields)
+            ]
         case KeyError():
             wanted = {f.name: json_name(f) for f in fields(cls)} if cls and is_dataclass(cls) else {}
             name = str(error.args[0])
-            return [Fault(f"{pointer}/{wanted.get(name, name)}", "is needed")] if cls else [Fault(pointer, "is needed")]
+            return (
+                [Fault(f"{pointer}/{wanted.get(name, name)}", "is needed")]
+                if cls
+                else [Fault(pointer, "is needed")]
+            )
         case _:
             return [Fault(pointer, str(error) or type(error).__name__)]
 
@@ -209,7 +231,9 @@ def _build_converter() -> Converter:
     for cls in (IPv4Network, IPv6Network, IPv4Address, IPv6Address):
         converter.register_unstructure_hook(cls, str)
     converter.register_structure_hook_func(
-        lambda t: isinstance(t, types.UnionType) and t not in (IPv4Network | IPv6Network, IPv4Address | IPv6Address),
+        lambda t: (
+            isinstance(t, types.UnionType) and t not in (IPv4Network | IPv6Network, IPv4Address | IPv6Address)
+        ),
         _one_of,
     )
 

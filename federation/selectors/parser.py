@@ -10,7 +10,20 @@ from functools import lru_cache
 
 from federation.errors import SelectorError
 from federation.selectors.tokens import Token, tokens
-from federation.selectors.tree import All, And, Compare, Global, Has, In, Node, Not, Operator, Or, keys_of, text_of
+from federation.selectors.tree import (
+    All,
+    And,
+    Compare,
+    Global,
+    Has,
+    In,
+    Node,
+    Not,
+    Operator,
+    Or,
+    keys_of,
+    text_of,
+)
 
 MAX_LENGTH = 1024
 """Characters that a user may write (as in Calico's API)."""
@@ -91,7 +104,11 @@ def and_(left: Selector, right: Selector) -> Selector:
         return right
     if isinstance(right.node, All):
         return left
-    parts = [part for side in (left.node, right.node) for part in (side.operands if isinstance(side, And) else (side,))]
+    parts = [
+        part
+        for side in (left.node, right.node)
+        for part in (side.operands if isinstance(side, And) else (side,))
+    ]
     unique = tuple(dict.fromkeys(parts))
     return selector_of(unique[0] if len(unique) == 1 else And(unique))
 
@@ -161,7 +178,9 @@ class _Parser:
         operator = self.token
         if operator.kind in ("==", "!="):
             self.advance()
-            return Compare(key, "==" if operator.kind == "==" else "!=", self.take("string", "a string in quotes").value)
+            return Compare(
+                key, "==" if operator.kind == "==" else "!=", self.take("string", "a string in quotes").value
+            )
         words = WORD_OPERATORS.get(operator.value) if operator.kind == "word" else None
         if words is None:
             raise self.fault("expected ==, !=, in, not in, contains, starts with or ends with")

@@ -128,7 +128,11 @@ def text_of(node: Node) -> str:
         case In(key, values, is_negated):
             return f"{key} {'not in' if is_negated else 'in'} {{{', '.join(map(_quoted, values))}}}"
         case Not(operand):
-            return f"!{text_of(operand)}" if isinstance(operand, All | Global | Has | Compare | In | Not) else f"!({text_of(operand)})"
+            return (
+                f"!{text_of(operand)}"
+                if isinstance(operand, All | Global | Has | Compare | In | Not)
+                else f"!({text_of(operand)})"
+            )
         case And(operands):
             return " && ".join(f"({text_of(o)})" if isinstance(o, And | Or) else text_of(o) for o in operands)
         case Or(operands):

@@ -16,7 +16,16 @@ from federation.policy.walk import Packet, peer_row, walk
 from federation.policy.world import World, world_of
 from federation.resources.codec import decode
 
-SELECTORS = ["", "all()", "app == 'web'", "app != 'web'", "has(pci)", "app in {'db', 'api'} || !has(pci)", "role == 'net'", "causeway.dev/cluster == 'dc1'"]
+SELECTORS = [
+    "",
+    "all()",
+    "app == 'web'",
+    "app != 'web'",
+    "has(pci)",
+    "app in {'db', 'api'} || !has(pci)",
+    "role == 'net'",
+    "causeway.dev/cluster == 'dc1'",
+]
 NETS = ["10.10.0.0/16", "10.20.1.0/24", "10.10.1.3/32", "203.0.113.0/24", "0.0.0.0/0"]
 WORLD_ADDRESS = IPv4Address("203.0.113.7")
 picks = st.sampled_from
@@ -26,10 +35,15 @@ def document(kind: str, name: str, spec: dict[str, Any], **meta: Any) -> dict[st
     return {"apiVersion": "causeway.dev/v1", "kind": kind, "metadata": {"name": name, **meta}, "spec": spec}
 
 
-def endpoint(number: int, app: str, has_pci: bool, cluster: str, namespace: str, service_account: str) -> dict[str, Any]:
+def endpoint(
+    number: int, app: str, has_pci: bool, cluster: str, namespace: str, service_account: str
+) -> dict[str, Any]:
     second = {"dc1": 10, "aws1": 20}[cluster]
     labels = {"app": app} | ({"pci": "true"} if has_pci else {})
-    ports = [{"name": "http", "port": 80 if number % 2 else 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    ports = [
+        {"name": "http", "port": 80 if number % 2 else 8080},
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]
     return document(
         "Endpoint", f"e{number}",
         {"node": "n", "addresses": [f"10.{second}.1.{number + 1}"], "serviceAccount": service_account, "ports": ports},
@@ -85,9 +99,16 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]  # fmt: skip
     documents.append(document("Tier", "first", {"order": 1, "defaultAction": draw(picks(["Deny", "Pass"]))}))
     if draw(st.booleans()):
-        documents.append(document("GlobalNetworkSet", "s", {"nets": ["203.0.113.0/24", "10.20.1.0/24"]}, labels={"role": "net"}))
+        documents.append(
+            document(
+                "GlobalNetworkSet", "s", {"nets": ["203.0.113.0/24", "10.20.1.0/24"]}, labels={"role": "net"}
+            )
+        )
     for n in range(draw(st.integers(1, 4))):
-        spec: dict[str, Any] = {"tier": draw(picks(["first", "default", "gone"])), "selector": draw(picks(SELECTORS))}
+        spec: dict[str, Any] = {
+            "tier": draw(picks(["first", "default", "gone"])),
+            "selector": draw(picks(SELECTORS)),
+        }
         if draw(st.booleans()):
             spec["order"] = draw(picks([1, 2]))
         for direction in ("ingress", "egress"):
@@ -110,7 +131,15 @@ def numbered(documents: list[dict[str, Any]]) -> tuple[World, dict[Any, Identity
         labels = labels_of(resource)
         if str(labels) not in numbers:
             numbers[str(labels)] = IdentityNumber(256 + len(numbers))
-            identities.append(decode(document("Identity", str(numbers[str(labels)]), {"number": numbers[str(labels)], "labels": labels})))
+            identities.append(
+                decode(
+                    document(
+                        "Identity",
+                        str(numbers[str(labels)]),
+                        {"number": numbers[str(labels)], "labels": labels},
+                    )
+                )
+            )
         of_endpoint[resource.key] = numbers[str(labels)]
     return world_of([*resources, *identities]), of_endpoint
 
@@ -135,7 +164,9 @@ def walked(world: World, tables: Any, numbers: dict[Any, IdentityNumber], probe:
 
 @settings(max_examples=120, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
-def test_tables_say_what_the_reference_engine_says(documents: list[dict[str, Any]], rng: random.Random) -> None:
+def test_tables_say_what_the_reference_engine_says(
+    documents: list[dict[str, Any]], rng: random.Random
+) -> None:
     world, numbers = numbered(documents)
     tables = compile_tables(world, world.endpoints)
     ends = [*world.endpoints, WORLD_ADDRESS]
@@ -150,7 +181,9 @@ def test_tables_say_what_the_reference_engine_says(documents: list[dict[str, Any
 
 @settings(max_examples=40, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
-def test_tables_do_not_depend_on_the_order_of_the_world(documents: list[dict[str, Any]], rng: random.Random) -> None:
+def test_tables_do_not_depend_on_the_order_of_the_world(
+    documents: list[dict[str, Any]], rng: random.Random
+) -> None:
     world, _ = numbered(documents)
     policies, sets = list(world.policies), list(world.network_sets)
     rng.shuffle(policies)

@@ -1,0 +1,137 @@
+"""Who gets in: join tokens, node credentials, users' tokens. Only hashes are stored; secrets are shown once."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.intent import JoinRequest, JoinToken, NodeSession
+from controlplane.invariants import admit
+from controlplane.store import tables as t
+from controlplane.store.database import next_number
+from controlplane.store.unit_of_work import UnitOfWork
+from federation.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
+from federation.kinds.node import NodeSpec, NodeStatus
+from federation.resources.codec import decode, encode
+from federation.resources.metadata import Metadata, ObjectKey, Resource
+
+
+def new_secret() -> tuple[str, str, str]:
+    """(id, text `id.secret`, digest of the secret)."""
+    identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(24)
+    return identifier, f"{identifier}.{secret}", digest(secret)
+
+
+def digest(secret: str) -> str:
+    """SHA-256: secrets are long and random, so no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def spend_join_token(connection: AsyncConnection, text: str, cluster: str, now: datetime) -> None:
+    """Use a token once. Raises Unauthenticated (unknown, expired, used up) or Forbidden (another cluster's)."""
+    identifier, _, secret = text.strip().partition(".")
+    row = (await connection.execute(select(t.join_tokens).where(t.join_tokens.c.id == identifier))).first()
+    again = "make a new one: causeway token create --cluster " + cluster
+    if row is None or not hmac.compare_digest(row.digest, digest(secret)):
+        raise Unauthenticated("the join token is unknown", hint=again)
+    if datetime.fromisoformat(row.expires) <= now:
+        raise Unauthenticated(f"the join token {identifier} expired at {row.expires}", hint=again)
+    if row.cluster != cluster:
+        raise Forbidden(
+            f"the join token {identifier} is for cluster {row.cluster}, not {cluster}", hint=again
+        )
+    used = await connection.execute(
+        update(t.join_tokens)
+        .where(t.join_tokens.c.id == identifier, t.join_tokens.c.uses_left > 0)
+        .values(uses_left=t.join_tokens.c.uses_left - 1)
+    )
+    if used.rowcount == 0:
+        raise Unauthenticated(f"the join token {identifier} has been used", hint=again)
+
+
+async def enrol(work: UnitOfWork, request: JoinRequest, tunnel_prefix: IPv4Network) -> str:
+    """Create the node (or take it over, when it is the same) and give it a credential."""
+    wanted = decode(
+        {
+            "apiVersion": "causeway.dev/v1",
+            "kind": "Node",
+            "metadata": {"name": request.node, "cluster": request.cluster},
+            "spec": {
+                "addresses": [str(a) for a in request.addresses],
+                "podPrefixes": [str(p) for p in request.pod_prefixes],
+                "os": request.os,
+            },
+        }
+    )
+    standing = await work.find(wanted.key)
+    if standing is None:
+        spec: NodeSpec = wanted.spec
+        status = NodeStatus(tunnel_address=await tunnel_address(work.connection, tunnel_prefix))
+        metadata = Metadata(name=request.node, cluster=request.cluster, created=work.now, generation=1)
+        await work.write(
+            await admit(work, Resource(kind="Node", metadata=metadata, spec=spec, status=status))
+        )
+    elif (
+        encode(replace(standing, spec=replace(standing.spec, wireguard=None)))["spec"]
+        != encode(wanted)["spec"]
+    ):
+        raise Conflict(
+            f"{wanted.key} has joined already, with other addresses or prefixes",
+            hint="choose another name, or delete the old node first: causeway delete node " + wanted.key.path,
+        )
+    c = t.credentials.c
+    await work.connection.execute(
+        delete(t.credentials).where(c.role == "node", c.cluster == request.cluster, c.name == request.node)
+    )
+    return await store_credential(work.connection, "node", request.cluster, request.node)
+
+
+async def store_credential(connection: AsyncConnection, role: str, cluster: str, name: str) -> str:
+    """A new credential; its text is not kept."""
+    identifier, text, hashed = new_secret()
+    await connection.execute(
+        insert(t.credentials).values(id=identifier, digest=hashed, role=role, cluster=cluster, name=name)
+    )
+    return text
+
+
+async def holder_of(connection: AsyncConnection, text: str) -> tuple[str, NodeSession]:
+    """(role, who) of a credential. Raises Unauthenticated."""
+    identifier, _, secret = text.partition(".")
+    row = (await connection.execute(select(t.credentials).where(t.credentials.c.id == identifier))).first()
+    if row is None or not hmac.compare_digest(row.digest, digest(secret)):
+        raise Unauthenticated("the credential is unknown", hint="use a token that this control plane issued")
+    return row.role, NodeSession(cluster=row.cluster, node=row.name)
+
+
+async def store_join_token(
+    connection: AsyncConnection, cluster: str, ttl_seconds: int, uses: int, now: datetime
+) -> JoinToken:
+    """A new join token; its text is shown this once."""
+    if not 1 <= ttl_seconds <= 7 * 86400 or not 1 <= uses <= 1000:
+        raise InvalidInput("a join token lives 1 s to 7 days and is used 1 to 1000 times")
+    identifier, text, hashed = new_secret()
+    expires = (now + timedelta(seconds=ttl_seconds)).isoformat()
+    values = {"id": identifier, "cluster": cluster, "expires": expires, "uses_left": uses}
+    await connection.execute(insert(t.join_tokens).values(digest=hashed, **values))
+    return JoinToken(id=identifier, cluster=cluster, expires=expires, uses_left=uses, text=text)
+
+
+async def tunnel_address(connection: AsyncConnection, prefix: IPv4Network) -> str:
+    """The next address of the tunnel prefix; never given twice."""
+    offset = await next_number(connection, "tunnel")
+    if offset >= prefix.num_addresses - 1:
+        raise Conflict(
+            f"the tunnel prefix {prefix} is used up", hint="start the control plane with a larger one"
+        )
+    return str(prefix[offset])
+
+
+def node_key(session: NodeSession) -> ObjectKey:
+    """The node that a session speaks for."""
+    return ObjectKey("Node", session.cluster, "", session.node)

@@ -1,0 +1,146 @@
+"""What must hold between resources, checked in the transaction that would break it; and what the control plane allots."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+from controlplane.store.unit_of_work import UnitOfWork
+from federation.errors import Conflict, InvalidInput, NotFound, Overlap
+from federation.identities import security_labels
+from federation.kinds.identity import IdentitySpec
+from federation.resources.metadata import AnyResource, Metadata, ObjectKey, Resource, Status
+
+POLICY_KINDS = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy")
+
+
+async def admit(work: UnitOfWork, resource: AnyResource) -> AnyResource:
+    """The resource, completed with what the control plane allots. Raises Overlap, NotFound or InvalidInput."""
+    check = ADMISSION.get(resource.kind)
+    return await check(work, resource) if check else resource
+
+
+async def dismiss(work: UnitOfWork, resource: AnyResource) -> None:
+    """Let a resource go. Raises Conflict while others need it."""
+    name = resource.metadata.name
+    match resource.kind:
+        case "Cluster":
+            for kind in ("Node", "Endpoint", "Link"):
+                for other in await work.all_of(kind):
+                    clusters = other.spec.clusters if kind == "Link" else (other.metadata.cluster,)
+                    if name in clusters:
+                        raise Conflict(f"Cluster {name} still has {other.key}", hint="delete that first")
+        case "Tier":
+            for kind in POLICY_KINDS:
+                for policy in await work.all_of(kind):
+                    if policy.spec.tier == name:
+                        raise Conflict(
+                            f"Tier {name} still holds {policy.key}", hint="delete or move that first"
+                        )
+        case "Node":
+            for endpoint in await work.all_of("Endpoint", resource.metadata.cluster):
+                if endpoint.spec.node == name:
+                    raise Conflict(f"{resource.key} still carries {endpoint.key}", hint="delete that first")
+            await work.claim(resource.key, ())
+        case "Endpoint":
+            await work.claim(resource.key, ())
+            await collect_identity(work, resource.status.identity, resource.key)
+
+
+async def _cluster(work: UnitOfWork, cluster: AnyResource) -> AnyResource:
+    for other in await work.all_of("Cluster"):
+        if other.key == cluster.key:
+            continue
+        for prefix in cluster.spec.prefixes:
+            for taken in other.spec.prefixes:
+                if prefix.version == taken.version and prefix.overlaps(taken):
+                    raise Overlap(
+                        f"Cluster {cluster.metadata.name}: prefix {prefix} overlaps {taken} of cluster {other.metadata.name}",
+                        hint="clusters need prefixes of their own in this release",
+                    )
+    return cluster
+
+
+async def _node(work: UnitOfWork, node: AnyResource) -> AnyResource:
+    cluster = await _needed(work, ObjectKey("Cluster", "", "", node.metadata.cluster), node)
+    for prefix in node.spec.pod_prefixes:
+        if not any(prefix.version == p.version and prefix.subnet_of(p) for p in cluster.spec.prefixes):
+            raise InvalidInput(
+                f"{node.key}: pod prefix {prefix} is outside its cluster's {_join(cluster.spec.prefixes)}"
+            )
+        for other in await work.all_of("Node", node.metadata.cluster):
+            if other.key != node.key and any(
+                prefix.version == p.version and prefix.overlaps(p) for p in other.spec.pod_prefixes
+            ):
+                raise Overlap(f"{node.key}: pod prefix {prefix} overlaps one of {other.key}")
+    await work.claim(node.key, node.spec.addresses)
+    return node
+
+
+async def _endpoint(work: UnitOfWork, endpoint: AnyResource) -> AnyResource:
+    meta, spec = endpoint.metadata, endpoint.spec
+    cluster = await _needed(work, ObjectKey("Cluster", "", "", meta.cluster), endpoint)
+    await _needed(work, ObjectKey("Node", meta.cluster, "", spec.node), endpoint)
+    for address in spec.addresses:
+        if not any(ip_network(address).version == p.version and address in p for p in cluster.spec.prefixes):
+            raise InvalidInput(
+                f"{endpoint.key}: address {address} is outside its cluster's {_join(cluster.spec.prefixes)}"
+            )
+    await work.claim(endpoint.key, spec.addresses)
+    labels = security_labels(meta.cluster, meta.namespace, spec.service_account, meta.labels)
+    number, is_new = await work.identity_of(labels)
+    if is_new:
+        identity: AnyResource = Resource(
+            kind="Identity",
+            metadata=Metadata(name=str(number), created=work.now, generation=1),
+            spec=IdentitySpec(number=number, labels=labels),
+            status=Status(),
+        )
+        await work.write(identity)
+    if endpoint.status.identity not in (0, number):
+        await collect_identity(work, endpoint.status.identity, endpoint.key)
+    return replace(endpoint, status=replace(endpoint.status, identity=number))
+
+
+async def collect_identity(work: UnitOfWork, number: int, leaving: ObjectKey) -> None:
+    """Drop an identity when the endpoint that leaves it was its last."""
+    for endpoint in await work.all_of("Endpoint"):
+        if endpoint.key != leaving and endpoint.status.identity == number:
+            return
+    await work.forget_identity(number)
+    await work.remove(ObjectKey("Identity", "", "", str(number)))
+
+
+async def _policy(work: UnitOfWork, policy: AnyResource) -> AnyResource:
+    if policy.spec.tier != "default":
+        await _needed(work, ObjectKey("Tier", "", "", policy.spec.tier), policy)
+    return policy
+
+
+async def _link(work: UnitOfWork, link: AnyResource) -> AnyResource:
+    for name in link.spec.clusters:
+        await _needed(work, ObjectKey("Cluster", "", "", name), link)
+    return link
+
+
+async def _needed(work: UnitOfWork, key: ObjectKey, by: AnyResource) -> AnyResource:
+    found = await work.find(key)
+    if found is None:
+        raise NotFound(
+            f"{by.key} names {key}, which does not exist",
+            hint=f"create the {key.kind} first, or in the same apply",
+        )
+    return found
+
+
+def _join(values: Any) -> str:
+    return ", ".join(map(str, values))
+
+
+ADMISSION: dict[str, Callable[[UnitOfWork, AnyResource], Awaitable[AnyResource]]] = {
+    "Cluster": _cluster,
+    "Node": _node,
+    "Endpoint": _endpoint,
+    "Link": _link,
+    **dict.fromkeys(POLICY_KINDS, _policy),
+}

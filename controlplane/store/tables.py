@@ -1,0 +1,86 @@
+"""The tables. The database holds the invariants: names and addresses are unique, changes are numbered once."""
+
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+counters = Table(
+    "counters",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("value", Integer, nullable=False),
+    comment="revision, identity, tunnel: an update locks the row until commit, so numbers become visible in order",
+)
+resources = Table(
+    "resources",
+    METADATA,
+    Column("kind", String(60), primary_key=True),
+    Column("cluster", String(253), primary_key=True),
+    Column("namespace", String(253), primary_key=True),
+    Column("name", String(253), primary_key=True),
+    Column("revision", Integer, nullable=False, index=True),
+    Column("document", Text, nullable=False),
+)
+addresses = Table(
+    "addresses",
+    METADATA,
+    Column("address", String(45), primary_key=True),
+    Column("owner", String(800), nullable=False, index=True),
+    comment="every endpoint's and node's address belongs to one",
+)
+changes = Table(
+    "changes",
+    METADATA,
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(60), nullable=False),
+    Column("path", String(800), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("document", Text, nullable=True, comment="null: deleted"),
+)
+identities = Table(
+    "identities",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("labels", Text, nullable=False, unique=True),
+)
+join_tokens = Table(
+    "join_tokens",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("cluster", String(253), nullable=False),
+    Column("expires", String(40), nullable=False),
+    Column("uses_left", Integer, nullable=False),
+)
+credentials = Table(
+    "credentials",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("role", String(10), nullable=False, comment="user or node"),
+    Column("cluster", String(253), nullable=False),
+    Column("name", String(253), nullable=False),
+)
+node_reports = Table(
+    "node_reports",
+    METADATA,
+    Column("cluster", String(253), primary_key=True),
+    Column("node", String(253), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("faults", Text, nullable=False),
+    Column("at", String(40), nullable=False),
+)
+tunnel_addresses = Table(
+    "tunnel_addresses",
+    METADATA,
+    Column("address", String(45), primary_key=True),
+    Column("owner", String(600), nullable=False, unique=True),
+)

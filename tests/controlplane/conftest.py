@@ -1,0 +1,71 @@
+"""A control plane on SQLite and on a real PostgreSQL that the tests start and stop."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from controlplane.service import ControlPlane, Settings
+
+POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
+
+
+class FakeClock:
+    """Time that tests move."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def postgresql_socket_dir() -> Iterator[Path]:
+    """A PostgreSQL that listens on a socket of its own only, without fsync; gone at the end."""
+    if not POSTGRESQL.exists() or os.geteuid() != 0:
+        pytest.skip("PostgreSQL 15 and root (to become its user) are needed to start one")
+    folder = Path(tempfile.mkdtemp(prefix="causeway-pg-"))
+    user = pwd.getpwnam("postgres")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    subprocess.run([*become, POSTGRESQL / "initdb", "-D", folder / "db", "-A", "trust", "-U", "postgres"], check=True, capture_output=True, cwd="/")  # fmt: skip
+    subprocess.run([*become, POSTGRESQL / "pg_ctl", "-D", folder / "db", "-o", options, "-l", folder / "log", "-w", "start"], check=True, capture_output=True, cwd="/")  # fmt: skip
+    try:
+        yield folder
+    finally:
+        subprocess.run([*become, POSTGRESQL / "pg_ctl", "-D", folder / "db", "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")  # fmt: skip
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/intent.db"
+    socket_dir = request.getfixturevalue("postgresql_socket_dir")
+    name = f"t{abs(hash(request.node.name)) % 10**9}"
+    psql = ["psql", "-h", str(socket_dir), "-U", "postgres", "-qc"]
+    subprocess.run([*psql, f"DROP DATABASE IF EXISTS {name}"], check=True, capture_output=True)
+    subprocess.run([*psql, f"CREATE DATABASE {name}"], check=True, capture_output=True)
+    return f"postgresql+asyncpg://postgres@/{name}?host={socket_dir}"
+
+
+@pytest.fixture
+async def plane(database_url: str, clock: FakeClock) -> AsyncIterator[ControlPlane]:
+    async with ControlPlane.open(Settings(database_url=database_url), clock) as opened:
+        yield opened
