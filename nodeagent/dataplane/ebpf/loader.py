@@ -1,0 +1,40 @@
+"""The one door to bcc: compiles, loads and pins the programs, in a child process that lives for a second.
+
+bcc maps more than 100 MB; the agent works on the pins. `python -m nodeagent.dataplane.ebpf.loader PIN_FOLDER WORK_FOLDER`.
+"""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from nodeagent.dataplane.ebpf import headers, layout
+
+SOURCE = Path(__file__).parent / "programs" / "endpoint.c"
+PROGRAMS = ("from_endpoint", "to_endpoint")
+MAPS = (
+    "endpoints", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "connections", "verdicts", "walks", "walkers", "counters",
+)  # fmt: skip
+
+
+def main(pin_folder: Path, work_folder: Path) -> None:
+    """Pin everything below `pin_folder`; the programs last, so that their presence says that all is there."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(headers.build(work_folder / "headers"))
+    from bcc import BPF, lib  # after the environment is set: bcc reads it when it is imported
+
+    flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
+    compiled = BPF(text=SOURCE.read_text(), cflags=[*flags, "-Wno-macro-redefined"])
+    pin_folder.mkdir(parents=True, exist_ok=True)
+    pins = [(name, compiled[name].map_fd) for name in MAPS]
+    walker = compiled.load_func("walk_rules", BPF.SCHED_CLS)
+    compiled["walkers"][ctypes.c_int(0)] = ctypes.c_int(walker.fd)
+    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
+    for name, fd in pins:
+        target = pin_folder / name
+        target.unlink(missing_ok=True)
+        if lib.bpf_obj_pin(fd, ctypes.c_char_p(str(target).encode())) != 0:
+            raise OSError(ctypes.get_errno(), f"pin {target}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,83 @@
+"""tc filters of endpoints: our two programs on the host side of a veth. Ours are known by priority and handle."""
+
+import errno
+import os
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from federation.errors import DriverError, PlatformLack
+from nodeagent.dataplane.ebpf.bpf import open_pin
+
+PRIORITY = 0xCA5
+HANDLE = 0xCA5E
+INGRESS_PARENT, EGRESS_PARENT = 0xFFFFFFF2, 0xFFFFFFF3
+ETH_P_ALL = 0x0003
+
+
+def index_of(interface: str) -> int | None:
+    """The index of an interface of this namespace, or None."""
+    with IPRoute() as netlink:
+        found = netlink.link_lookup(ifname=interface)
+    return int(found[0]) if found else None
+
+
+def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
+    """Hang both programs on an interface, replacing older ones of ours in one step each. Raises DriverError or PlatformLack."""
+    with IPRoute() as netlink:
+        try:
+            netlink.tc("add", "clsact", index)
+        except NetlinkError as error:
+            if error.code in (errno.EOPNOTSUPP, errno.ENOENT):
+                hint = "enable CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS; routes and tunnels still work"
+                raise PlatformLack("this kernel has no tc clsact", hint=hint) from error
+            if error.code != errno.EEXIST:
+                raise DriverError(f"add clsact: {error}") from error
+        for parent, path in ((INGRESS_PARENT, from_endpoint), (EGRESS_PARENT, to_endpoint)):
+            descriptor = open_pin(path)
+            try:
+                netlink.tc(
+                    "replace-filter", "bpf", index, handle=HANDLE, fd=descriptor, name=path.name, parent=parent,
+                    protocol=ETH_P_ALL, prio=PRIORITY, direct_action=True, classid=1,
+                )  # fmt: skip
+            except NetlinkError as error:
+                raise DriverError(f"attach {path.name}: {error}") from error
+            finally:
+                os.close(descriptor)
+
+
+def attached() -> dict[int, set[str]]:
+    """Interfaces of this namespace that carry filters of ours, with the programs' names."""
+    found: dict[int, set[str]] = {}
+    with IPRoute() as netlink:
+        for link in netlink.get_links():
+            for parent in (INGRESS_PARENT, EGRESS_PARENT):
+                try:
+                    messages = list(netlink.get_filters(index=link["index"], parent=parent))
+                except NetlinkError:
+                    continue
+                for message in messages:
+                    if message["info"] >> 16 == PRIORITY and message["handle"] == HANDLE:
+                        options = message.get_attr("TCA_OPTIONS")
+                        found.setdefault(link["index"], set()).add(str(options.get_attr("TCA_BPF_NAME")))
+    return found
+
+
+def detach(index: int) -> None:
+    """Take our filters off an interface; nothing else. An interface that is gone is no error."""
+    with IPRoute() as netlink:
+        for parent in (INGRESS_PARENT, EGRESS_PARENT):
+            try:
+                netlink.tc(
+                    "del-filter",
+                    "bpf",
+                    index,
+                    handle=HANDLE,
+                    parent=parent,
+                    protocol=ETH_P_ALL,
+                    prio=PRIORITY,
+                )
+            except NetlinkError as error:
+                if error.code not in (errno.ENOENT, errno.EINVAL, errno.ENODEV):
+                    raise DriverError(f"detach: {error}") from error
