@@ -1,6 +1,6 @@
 """What must hold between resources, checked in the transaction that would break it; and what the control plane allots."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -22,29 +22,21 @@ async def admit(work: UnitOfWork, resource: AnyResource) -> AnyResource:
 
 async def dismiss(work: UnitOfWork, resource: AnyResource) -> None:
     """Let a resource go. Raises Conflict while others need it."""
-    name = resource.metadata.name
-    match resource.kind:
-        case "Cluster":
-            for kind in ("Node", "Endpoint", "Link"):
-                for other in await work.all_of(kind):
-                    clusters = other.spec.clusters if kind == "Link" else (other.metadata.cluster,)
-                    if name in clusters:
-                        raise Conflict(f"Cluster {name} still has {other.key}", hint="delete that first")
-        case "Tier":
-            for kind in POLICY_KINDS:
-                for policy in await work.all_of(kind):
-                    if policy.spec.tier == name:
-                        raise Conflict(
-                            f"Tier {name} still holds {policy.key}", hint="delete or move that first"
-                        )
-        case "Node":
-            for endpoint in await work.all_of("Endpoint", resource.metadata.cluster):
-                if endpoint.spec.node == name:
-                    raise Conflict(f"{resource.key} still carries {endpoint.key}", hint="delete that first")
-            await work.claim(resource.key, ())
-        case "Endpoint":
-            await work.claim(resource.key, ())
-            await collect_identity(work, resource.status.identity, resource.key)
+    async for other in _dependents(work, resource):
+        raise Conflict(f"{resource.key} is still needed by {other.key}", hint="delete or change that first")
+    if resource.kind in ("Node", "Endpoint"):
+        await work.claim(resource.key, ())
+    if resource.kind == "Endpoint":
+        await collect_identity(work, resource.status.identity, resource.key)
+
+
+async def _dependents(work: UnitOfWork, resource: AnyResource) -> AsyncIterator[AnyResource]:
+    """Every resource that names this one."""
+    name, home = resource.metadata.name, resource.metadata.cluster
+    for kind, is_naming in DEPENDENTS.get(resource.kind, {}).items():
+        for other in await work.all_of(kind):
+            if is_naming(other, name, home):
+                yield other
 
 
 async def _cluster(work: UnitOfWork, cluster: AnyResource) -> AnyResource:
@@ -136,6 +128,17 @@ async def _needed(work: UnitOfWork, key: ObjectKey, by: AnyResource) -> AnyResou
 def _join(values: Any) -> str:
     return ", ".join(map(str, values))
 
+
+DEPENDENTS: dict[str, dict[str, Callable[[AnyResource, str, str], bool]]] = {
+    "Cluster": {
+        "Node": lambda other, name, _: other.metadata.cluster == name,
+        "Endpoint": lambda other, name, _: other.metadata.cluster == name,
+        "Link": lambda other, name, _: name in other.spec.clusters,
+    },
+    "Tier": {kind: lambda other, name, _: other.spec.tier == name for kind in POLICY_KINDS},
+    "Node": {"Endpoint": lambda other, name, home: (other.metadata.cluster, other.spec.node) == (home, name)},
+}
+"""By kind, who may name it, and how to see that."""
 
 ADMISSION: dict[str, Callable[[UnitOfWork, AnyResource], Awaitable[AnyResource]]] = {
     "Cluster": _cluster,

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -42,7 +42,7 @@ class Settings:
 
     database_url: str
     """SQLAlchemy's: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`."""
-    tunnel_prefix: IPv4Network = IPv4Network("100.64.0.0/10")
+    tunnel_prefix: IPv4Network = field(default=IPv4Network("100.64.0.0/10"))
 
 
 class _RolledBackError(Exception):

@@ -1,0 +1,49 @@
+"""The application: routes, errors, health and metrics of one control plane."""
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from starlette.exceptions import HTTPException
+
+from api.rest import nodes, problems, resources
+from api.rest.authentication import Permission, plane_of, require
+from controlplane.service import ControlPlane
+from federation.errors import CausewayError
+
+PUBLIC = Depends(require(Permission.PUBLIC))
+
+
+def application(plane: ControlPlane) -> FastAPI:
+    """The ASGI application that serves a control plane, which its caller opens and closes."""
+    app = FastAPI(title="Causeway", version="0.1.0", docs_url=None, redoc_url=None)
+    app.state.plane = plane
+    app.state.metrics = CollectorRegistry()
+    Gauge("causeway_revision", "Newest revision", registry=app.state.metrics).set_function(
+        lambda: plane.hub.revision
+    )
+    streams = Gauge("causeway_streams", "Open streams", registry=app.state.metrics)
+    streams.set_function(lambda: len(plane.hub.subscribers))
+    app.add_exception_handler(CausewayError, problems.on_error)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(Exception, problems.on_error)
+    app.include_router(resources.router())
+    app.include_router(nodes.router())
+    for path, handler in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
+        app.add_api_route(path, handler, methods=["GET"])
+    return app
+
+
+async def healthz(_anyone: None = PUBLIC) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request, _anyone: None = PUBLIC) -> Response:
+    """The database answers too."""
+    await plane_of(request).list_join_tokens()
+    return JSONResponse({"status": "ready", "revision": plane_of(request).hub.revision})
+
+
+async def metrics(request: Request, _anyone: None = PUBLIC) -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(request.app.state.metrics), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,186 @@
+"""Routes of every registered kind: list, watch, create, read, replace, patch, delete; and bulk. No code per kind."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from api.rest.authentication import Permission, plane_of, require
+from api.rest.bodies import changes_of, if_match, merged, read_json
+from controlplane.intent import Applied, Change, ListQuery, Verb
+from controlplane.store.queries import key_of_path
+from federation.errors import Fault, InvalidInput
+from federation.kinds.registry import KINDS
+from federation.resources.codec import decode, encode
+from federation.resources.kind import Kind
+from federation.resources.metadata import ObjectKey, Scope
+
+USER = Depends(require(Permission.USER))
+PATHS = {
+    Scope.FEDERATION: "/{name}",
+    Scope.CLUSTER: "/{cluster}/{name}",
+    Scope.NAMESPACE: "/{cluster}/{namespace}/{name}",
+}
+
+
+def router() -> APIRouter:
+    """All of /api/v1 that speaks of resources."""
+    routes = APIRouter(prefix="/api/v1")
+    for kind in KINDS:
+        _add_kind(routes, kind)
+    routes.add_api_route("/apply", apply, methods=["POST"], summary="Apply documents, all or none")
+    routes.add_api_route("/delete", delete_all, methods=["POST"], summary="Delete documents, all or none")
+    routes.add_api_route(
+        "/rollouts/{revision}", rollout, methods=["GET"], summary="How far a revision has come"
+    )
+    return routes
+
+
+def _add_kind(routes: APIRouter, kind: Kind) -> None:
+    handlers, many, one = _KindRoutes(kind), f"/{kind.plural}", f"/{kind.plural}{PATHS[kind.scope]}"
+    in_path = [
+        {"name": n, "in": "path", "required": True, "schema": {"type": "string"}}
+        for n in re.findall(r"{(\w+)}", one)
+    ]
+    for path, method, handler in (
+        (many, "GET", handlers.listed),
+        (many, "POST", handlers.created),
+        (one, "GET", handlers.read),
+        (one, "PUT", handlers.replaced),
+        (one, "PATCH", handlers.patched),
+        (one, "DELETE", handlers.deleted),
+    ):
+        routes.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            summary=f"{handler.__name__} {kind.name}",
+            operation_id=f"{handler.__name__}_{kind.plural}",
+            tags=[kind.name],
+            openapi_extra={"parameters": in_path} if path == one else None,
+        )
+
+
+class _KindRoutes:
+    """The handlers of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def key_of(self, request: Request) -> ObjectKey:
+        return key_of_path(self.kind.name, "/".join(request.path_params.values()))
+
+    async def listed(self, request: Request, _user: str = USER) -> Response:
+        return await _list(request, self.kind)
+
+    async def created(self, request: Request, user: str = USER) -> Response:
+        document = await read_json(request)
+        resource = decode(document)
+        if resource.kind != self.kind.name:
+            raise InvalidInput("wrong kind", faults=[Fault("/kind", f"{self.kind.name} is needed here")])
+        return await _write(request, Change(verb=Verb.CREATE, key=resource.key, resource=resource), user)
+
+    async def read(self, request: Request, _user: str = USER) -> Response:
+        resource = await plane_of(request).get(self.key_of(request))
+        etag = f'"{resource.metadata.revision}"'
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers={"ETag": etag})
+        return JSONResponse(encode(resource), headers={"ETag": etag})
+
+    async def replaced(self, request: Request, user: str = USER) -> Response:
+        return await _replace(request, self.key_of(request), await read_json(request), user)
+
+    async def patched(self, request: Request, user: str = USER) -> Response:
+        key = self.key_of(request)
+        standing = await plane_of(request).get(key)
+        document = merged(encode(standing), await read_json(request))
+        return await _replace(request, key, document, user)
+
+    async def deleted(self, request: Request, user: str = USER) -> Response:
+        return await _write(
+            request, Change(verb=Verb.DELETE, key=self.key_of(request), if_revision=if_match(request)), user
+        )
+
+
+async def _list(request: Request, kind: Kind) -> Response:
+    ask = request.query_params
+    limit = ask.get("limit", "500")
+    if not limit.isdigit() or not 1 <= int(limit) <= 5000:
+        raise InvalidInput(f"limit {limit!r} is not in 1-5000")
+    query = ListQuery(
+        kind=kind.name,
+        cluster=ask.get("cluster", ""),
+        namespace=ask.get("namespace", ""),
+        label_selector=ask.get("labelSelector", ""),
+        field_selector=ask.get("fieldSelector", ""),
+        limit=int(limit),
+        continue_after=ask.get("continue", ""),
+    )
+    plane = plane_of(request)
+    if ask.get("watch") == "true":
+        return StreamingResponse(_lines(plane.watch(kind.name, None)), media_type="application/x-ndjson")
+    page = await plane.list(query)
+    metadata = {"revision": page.revision, "continue": page.continue_after}
+    return JSONResponse({"kind": "List", "metadata": metadata, "items": [encode(r) for r in page.resources]})
+
+
+async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+
+async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -> Response:
+    resource = decode(document)
+    if resource.key != key:
+        raise InvalidInput(
+            f"the document is {resource.key}, the URL names {key}",
+            faults=[Fault("/metadata/name", "differs")],
+        )
+    revision = if_match(request) or resource.metadata.revision or None
+    return await _write(
+        request, Change(verb=Verb.REPLACE, key=key, resource=resource, if_revision=revision), user
+    )
+
+
+async def _write(request: Request, change: Change, user: str) -> Response:
+    is_dry = request.query_params.get("dryRun") == "true"
+    applied = await plane_of(request).change([change], actor=user, is_dry_run=is_dry)
+    (outcome,) = applied.outcomes
+    headers = {"Causeway-Revision": str(applied.revision)}
+    if outcome.resource is not None and change.verb is not Verb.DELETE:
+        headers["ETag"] = f'"{outcome.resource.metadata.revision}"'
+    body = encode(outcome.resource) if outcome.resource else {}
+    return JSONResponse(body, status_code=201 if outcome.result == "created" else 200, headers=headers)
+
+
+async def apply(request: Request, user: str = USER) -> Response:
+    """Apply `items`, in one transaction."""
+    return await _bulk(request, Verb.APPLY, user)
+
+
+async def delete_all(request: Request, user: str = USER) -> Response:
+    """Delete what `items` name, in one transaction."""
+    return await _bulk(request, Verb.DELETE, user)
+
+
+async def _bulk(request: Request, verb: Verb, user: str) -> Response:
+    body = await read_json(request)
+    changes = changes_of(body.get("items") if isinstance(body, dict) else None, verb)
+    is_dry = request.query_params.get("dryRun") == "true"
+    return JSONResponse(_applied(await plane_of(request).change(changes, actor=user, is_dry_run=is_dry)))
+
+
+def _applied(applied: Applied) -> dict[str, Any]:
+    outcomes = [{"kind": o.key.kind, "path": o.key.path, "result": o.result} for o in applied.outcomes]
+    return {"revision": applied.revision, "outcomes": outcomes}
+
+
+async def rollout(request: Request, revision: int, wait: float = 0, _user: str = USER) -> Response:
+    """Waits up to `wait` seconds (60 at most) for the revision to be enforced everywhere."""
+    found = await plane_of(request).rollout(revision, min(max(wait, 0), 60))
+    behind = [{"node": node, "why": why} for node, why in found.behind]
+    body = {"revision": revision, "enforced": found.enforced, "behind": behind, "complete": found.is_complete}
+    return JSONResponse({**body, "milliseconds": found.milliseconds})

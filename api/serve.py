@@ -1,0 +1,92 @@
+"""The process of `causeway serve`: one event loop, the control plane, the REST API on every given socket."""
+
+import asyncio
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from api.rest.app import application
+from controlplane.clock import SystemClock
+from controlplane.service import ControlPlane, Settings
+from federation.errors import CausewayError, Unavailable
+
+FIRST_PASSED_SOCKET = 3
+"""systemd's socket activation: descriptors from 3 on, as many as LISTEN_FDS says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """Where to listen and where to keep things."""
+
+    data_dir: Path
+    """Holds the SQLite file and `admin.token` (0600)."""
+    listen: tuple[str, int] = ("127.0.0.1", 8440)
+    database_url: str = ""
+    """SQLAlchemy's URL; empty: SQLite in `data_dir`."""
+
+
+def run(settings: ServeSettings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    code = 0
+    try:
+        asyncio.run(_serve(settings))
+    except* CausewayError as group:
+        code = 1
+        print(f"causeway serve: {group.exceptions[0]}", file=sys.stderr)  # noqa: T201 - the process's last word
+    return code
+
+
+async def _serve(settings: ServeSettings) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    url = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir / 'intent.db'}"
+    sockets = [_bound(settings.listen), *_passed()]
+    async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
+        token_file = await ensure_admin_token(plane, settings.data_dir)
+        address = "http://{}:{}".format(*sockets[0].getsockname()[:2])
+        print(f"control plane: {address}  admin token: {token_file}", file=sys.stderr, flush=True)  # noqa: T201
+        config = uvicorn.Config(
+            application(plane), log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
+        )
+        await uvicorn.Server(config).serve(sockets=sockets)
+
+
+async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:
+    """The file of an administrator's token that works: kept when it does, made anew (0600, atomically) when not."""
+    path = data_dir / "admin.token"
+    try:
+        await plane.user_of(path.read_text().strip())
+    except (OSError, CausewayError):
+        token = await plane.create_api_token("admin")
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+        fresh.replace(path)
+    return path
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        hint = "stop what listens there, or choose another with --listen HOST:PORT"
+        raise Unavailable(
+            f"cannot listen on {address[0]}:{address[1]}: {error.strerror}", hint=hint
+        ) from error
+    return listener
+
+
+def _passed() -> list[socket.socket]:
+    if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
+        return []
+    return [
+        socket.socket(fileno=FIRST_PASSED_SOCKET + n) for n in range(int(os.environ.get("LISTEN_FDS", "0")))
+    ]
