@@ -1,0 +1,25 @@
+"""The entry point of `causeway agent`: settings, keys and the real drivers, then the agent."""
+
+import asyncio
+from pathlib import Path
+
+from nodeagent.agent import load_settings, run_agent
+from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.linux.routes import RouteDriver
+from nodeagent.reconcile import Drivers
+from nodeagent.tunnel_part import TunnelPart
+from tunnels.driver.userspace import UserspaceTunnel
+from tunnels.keys import load_or_make
+
+
+def run(state_dir: Path) -> int:
+    """Run until told to stop. Raises InvalidInput when the node has not joined."""
+    settings = load_settings(state_dir)
+    keys = load_or_make(state_dir / "wireguard.key")
+    drivers = Drivers(
+        policy=EbpfDriver(settings.pins, state_dir),
+        tunnels=TunnelPart(UserspaceTunnel(settings.interface, keys, state_dir / "wireguard.log")),
+        routes=RouteDriver(settings.interface),
+    )
+    asyncio.run(run_agent(settings, drivers, keys.public))
+    return 0
