@@ -78,6 +78,7 @@ class Agent:
         self.jitter = jitter
         self.unread: list[tuple[str, str]] = []
         self.cache_fault = ""
+        self.key_fault = ""
         self.is_connected = False
         self.has_state = False
 
@@ -104,8 +105,7 @@ class Agent:
                 async for message in self.channel.messages(since):
                     if not self.is_connected:
                         self.is_connected, failures = True, 0
-                        if public_key:
-                            await self.channel.publish_key(public_key, self.settings.listen_port)
+                        await self._publish(public_key)
                     before = replica.state
                     state = replica.take(message)
                     if state is not None and (state.documents != before.documents or not self.has_state):
@@ -120,10 +120,31 @@ class Agent:
             failures += 1
             await asyncio.sleep(min(0.1 * 2**failures, MAX_BACKOFF_SECONDS) * self.jitter())
 
+    async def _publish(self, public_key: str) -> None:
+        """Tell our key; a refusal costs the tunnels, never the policy."""
+        self.key_fault = ""
+        if not public_key:
+            return
+        try:
+            await self.channel.publish_key(public_key, self.settings.listen_port)
+        except CausewayError as error:
+            self.key_fault = error.message
+            LOG.error("public key was refused", code=error.code, detail=error.message)
+
     def _want(self, state: State) -> None:
-        self.has_state = True
+        """Hand a state to the reconciler; one that cannot be compiled is said so, and the last good one stays enforced."""
         resources, self.unread = resources_of(state.documents.values())
-        self.reconciler.want(desired(resources, self.settings.key, state.revision))
+        try:
+            wanted = desired(resources, self.settings.key, state.revision)
+        except (CausewayError, KeyError, ValueError) as error:
+            LOG.error("state was not compiled", revision=state.revision, detail=str(error))
+            self.unread.append(
+                (f"revision {state.revision}", f"not compiled, the last good state is kept: {error}")
+            )
+            self.reconciler.retry()
+            return
+        self.has_state = True
+        self.reconciler.want(wanted)
 
     async def _save(self, state: State) -> None:
         try:
@@ -136,6 +157,11 @@ class Agent:
     async def _converged(self, revision: int, faults: tuple[ObjectReport, ...]) -> None:
         named = [(report.key, report.reason, report.message) for report in faults]
         named += [(key, "unreadable", message) for key, message in self.unread]
+        named += [
+            (key, "agent", said)
+            for key, said in (("cache", self.cache_fault), ("public key", self.key_fault))
+            if said
+        ]
         self._write_status(revision, named)
         try:
             await self.channel.report(revision, named)

@@ -35,6 +35,10 @@ class Reconciler:
         self._latest = desired
         self._wake.set()
 
+    def retry(self) -> None:
+        """Converge once more on what is wanted."""
+        self._wake.set()
+
     async def run(self, on_round: "Callable[[int, tuple[ObjectReport, ...]], Any]") -> None:
         """Converge on every change, and again every `resync_seconds` against drift; awaits `on_round(revision, faults)`."""
         failures = 0
@@ -64,8 +68,13 @@ class Reconciler:
         for name, driver, part in parts:
             try:
                 reports = await loop.run_in_executor(self._thread, driver.converge, part)
-            except CausewayError as error:
-                faults.append(ObjectReport(key=name, is_ok=False, reason=error.code, message=str(error)))
+            except Exception as error:  # noqa: BLE001 - the top of the job: one part's fault must not end the others, or the agent
+                code = error.code if isinstance(error, CausewayError) else "driver"
+                faults.append(
+                    ObjectReport(key=name, is_ok=False, reason=code, message=str(error) or repr(error))
+                )
+                if name == "policy":
+                    break  # no path opens before what polices it stands; what stands already, stays
             else:
                 faults += [report for report in reports if not report.is_ok]
         return tuple(faults)

@@ -41,6 +41,8 @@ class Replica:
                 return None
             case wire.Delete(kind, path):
                 self._working.pop((kind, path), None)
+                if self._mentioned is not None:
+                    self._mentioned.discard((kind, path))
                 return None
             case wire.InSync(revision):
                 if self._mentioned is not None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from api.cli.client import Client, RefusedError, exit_code
 from api.cli.documents import load
+from api.lab import commands as lab
 from federation.errors import CausewayError
 from federation.kinds.registry import kind_named
 from federation.resources.codec import decode
@@ -27,6 +28,8 @@ token = typer.Typer(no_args_is_help=True, help="Join tokens.")
 link = typer.Typer(no_args_is_help=True, help="Links between clusters.")
 app.add_typer(token, name="token")
 app.add_typer(link, name="link")
+app.add_typer(lab.app, name="lab")
+app.command()(lab.demo)
 OUT = Console(soft_wrap=True)
 
 Server = Annotated[str, typer.Option(help="URL of the control plane (CAUSEWAY_SERVER).")]

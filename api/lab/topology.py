@@ -1,0 +1,103 @@
+"""Who is where in a lab: names and addresses, worked out from counts. Pure."""
+
+import hashlib
+from dataclasses import dataclass
+
+CONTROL_ADDRESS = "203.0.113.1"
+CONTROL_PORT = 8440
+PORT = 8080
+"""TCP and UDP port of every workload."""
+CLUSTERS = ("dc1", "aws1", "gcp1", "edge1")
+ROLES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("web", "shop", {}),
+    ("api", "shop", {}),
+    ("db", "pay", {"pci": "true"}),
+    ("batch", "shop", {}),
+)
+"""(app, namespace, more labels) of a cluster's workloads, in turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A namespace with a server in it."""
+
+    name: str
+    cluster: str
+    node: str
+    namespace: str
+    labels: dict[str, str]
+    address: str
+    netns: str
+    interface: str
+
+    @property
+    def path(self) -> str:
+        """As ObjectKey.path."""
+        return f"{self.cluster}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabNode:
+    """A namespace with an agent in it."""
+
+    name: str
+    cluster: str
+    number: int
+    address: str
+    prefix: str
+    netns: str
+    tunnel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """A whole lab."""
+
+    name: str
+    prefixes: dict[str, str]
+    nodes: tuple[LabNode, ...]
+    workloads: tuple[Workload, ...]
+
+    @property
+    def router(self) -> str:
+        """The namespace that plays the internet."""
+        return f"cw-{self.name}-inet"
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """All, in the order of making."""
+        return (self.router, *(n.netns for n in self.nodes), *(w.netns for w in self.workloads))
+
+
+def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -> Topology:
+    """The lab of that name: `nodes` and `workloads` are per cluster; workloads go round the nodes."""
+    all_nodes: list[LabNode] = []
+    all_workloads: list[Workload] = []
+    chosen = CLUSTERS[:clusters]
+    for place, cluster in enumerate(chosen, start=1):
+        for number in range(1, nodes + 1):
+            netns = f"cw-{name}-{cluster}-n{number}"
+            all_nodes.append(
+                LabNode(
+                    name=f"n{number}", cluster=cluster, number=number, address=f"198.51.{100 + place}.{number}",
+                    prefix=f"10.{10 * place}.{number}.0/24", netns=netns, tunnel=short("wg", netns),
+                )
+            )  # fmt: skip
+        for index in range(workloads):
+            app, namespace, more = ROLES[index % len(ROLES)]
+            number = index % nodes + 1
+            called = app if index < len(ROLES) else f"{app}{index // len(ROLES)}"
+            netns = f"cw-{name}-{cluster}-{called}"
+            all_workloads.append(
+                Workload(
+                    name=called, cluster=cluster, node=f"n{number}", namespace=namespace, labels={"app": app, **more},
+                    address=f"10.{10 * place}.{number}.{index + 10}", netns=netns, interface=short("cw", netns),
+                )
+            )  # fmt: skip
+    prefixes = {cluster: f"10.{10 * place}.0.0/16" for place, cluster in enumerate(chosen, start=1)}
+    return Topology(name=name, prefixes=prefixes, nodes=tuple(all_nodes), workloads=tuple(all_workloads))
+
+
+def short(start: str, text: str) -> str:
+    """An interface's name (15 characters at most) that differs wherever `text` does."""
+    return start + hashlib.sha256(text.encode()).hexdigest()[:10]
