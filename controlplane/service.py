@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane import commands, enrolment
+from controlplane import commands
 from controlplane.clock import Clock
 from controlplane.hub import Hub
 from controlplane.intent import (
@@ -25,7 +24,7 @@ from controlplane.intent import (
     Page,
     Rollout,
 )
-from controlplane.store import queries
+from controlplane.store import enrolment, queries
 from controlplane.store.database import Database, current_revision, next_number
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -231,11 +230,8 @@ class ControlPlane:
     async def catch_up(self) -> None:
         """Publish what the log holds beyond what the hub knows."""
         async with self._catching_up, self.database.transaction() as connection:
-            await self._publish_newer(connection)
-
-    async def _publish_newer(self, connection: AsyncConnection) -> None:
-        for transaction in await queries.transactions_after(connection, self.hub.revision):
-            self.hub.publish(transaction)
+            for transaction in await queries.transactions_after(connection, self.hub.revision):
+                self.hub.publish(transaction)
 
     async def _follow(self) -> None:
         while self.database.engine.dialect.name != "sqlite":

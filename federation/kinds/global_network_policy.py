@@ -1,11 +1,11 @@
 """GlobalNetworkPolicy: rules for endpoints of every cluster that its selector selects. And its staged kind, which is kept,
 never enforced."""
 
-from federation.kinds import policies
-from federation.kinds.rules import PolicySpec
 from federation.kinds.tier import CALICO_VERSION
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Scope
+from federation.rules import policies
+from federation.rules.model import PolicySpec
 
 KIND = Kind(
     name="GlobalNetworkPolicy",

@@ -4,11 +4,11 @@ staged kind, which is kept, never enforced."""
 from collections.abc import Iterable
 
 from federation.errors import Fault
-from federation.kinds import policies
-from federation.kinds.rules import PolicySpec
 from federation.kinds.tier import CALICO_VERSION
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Scope
+from federation.rules import policies
+from federation.rules.model import PolicySpec
 
 
 def check(policy: policies.Policy) -> Iterable[Fault]:

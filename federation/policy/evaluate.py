@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from federation.kinds.rules import EntityRule, Port, Prefix, Rule
 from federation.policy.parties import Party, Probe, party_of, protocol_number
 from federation.policy.resolution import tiers_of
 from federation.policy.scope import Scope, scope_of, terms_of
 from federation.policy.tables import Direction, RuleReference, Verdict
 from federation.policy.world import World
+from federation.rules.model import EntityRule, Port, Prefix, Rule
 from federation.selectors import Selector
 
 

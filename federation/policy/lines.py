@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from federation.kinds.rules import EntityRule, IcmpMatch, Port, Rule
 from federation.policy.evaluate import selects
 from federation.policy.parties import Party, labels_of, protocol_number
 from federation.policy.predicates import NetsPredicate, Predicate, SelectorPredicate
 from federation.policy.scope import PeerTerms, Scope, terms_of
 from federation.policy.tables import Direction
 from federation.policy.world import World
+from federation.rules.model import EntityRule, IcmpMatch, Port, Rule
 
 ANY_PORT = (0, 65535)
 Range = tuple[int, int]

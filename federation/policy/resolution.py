@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from federation.kinds.policies import Policy
 from federation.kinds.tier import Tier
 from federation.policy.scope import subject_selector
 from federation.policy.tables import Direction
 from federation.policy.world import World
+from federation.rules.policies import Policy
 
 DEFAULT_TIER = "default"
 DEFAULT_TIER_ORDER = 1_000_000.0

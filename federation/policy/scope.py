@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL
-from federation.kinds.policies import Policy
-from federation.kinds.rules import EntityRule, Prefix
+from federation.rules.model import EntityRule, Prefix
+from federation.rules.policies import Policy
 from federation.selectors import ALL, Selector, and_, equals, not_, parse
 from federation.selectors.parser import selector_of
 from federation.selectors.tree import All, And, Compare, Global, Has, In, Node, Not, Or

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from federation.identities import IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.kinds.global_network_set import GlobalNetworkSet
-from federation.kinds.policies import Policy
 from federation.kinds.tier import Tier
 from federation.resources.metadata import AnyResource, ObjectKey
+from federation.rules.policies import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
@@ -126,6 +126,9 @@ def json_name(field: Any) -> str:
 
 
 def _structure(value: Any, cls: type[Any], pointer: str, faults: list[Fault]) -> Any:
+    if not isinstance(value, Mapping):
+        faults.append(Fault(pointer, f"an object is needed, not {value!r}"))
+        return None
     try:
         return CONVERTER.structure(value, cls)
     except Exception as error:  # noqa: BLE001 - cattrs wraps whatever a field's constructor raised; all become faults
@@ -222,6 +225,22 @@ def _one_of(value: Any, union: Any) -> Any:
     raise TypeError(f"{names} is needed, not {value!r}")
 
 
+def _is_tuple(hint: Any) -> bool:
+    origin: Any = get_origin(hint)
+    return origin is tuple
+
+
+def _list_of(converter: Converter, member: Any) -> Any:
+    inner = converter.get_structure_hook(list[member])
+
+    def structure(value: Any, _type: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"a list is needed, not {value!r}")
+        return tuple(inner(value, list[member]))
+
+    return structure
+
+
 def _build_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for plain in (str, int, float, bool):
@@ -236,6 +255,8 @@ def _build_converter() -> Converter:
         ),
         _one_of,
     )
+
+    converter.register_structure_hook_factory(_is_tuple, lambda t: _list_of(converter, get_args(t)[0]))
 
     def names(cls: type[Any]) -> dict[str, Any]:
         return {field.name: override(rename=json_name(field)) for field in fields(cls)}

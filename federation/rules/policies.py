@@ -1,16 +1,16 @@
 """What GlobalNetworkPolicy, NetworkPolicy and their staged kinds share: the check and the completion at the door.
 
-Semantics: Calico's (docs: reference/resources/globalnetworkpolicy). The checks of single rules stand in `rule_checks.py`.
+Semantics: Calico's (docs: reference/resources/globalnetworkpolicy). The checks of single rules stand in `checks.py`.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from federation.errors import Fault, SelectorError
-from federation.kinds.rule_checks import rule_faults
-from federation.kinds.rules import PolicySpec
 from federation.resources.kind import Column
 from federation.resources.metadata import Resource, Status
+from federation.rules.checks import rule_faults
+from federation.rules.model import PolicySpec
 from federation.selectors import parse
 
 Policy = Resource[PolicySpec, Status]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from federation.errors import Fault, SelectorError
-from federation.kinds.rules import EntityRule, IcmpMatch, Port, Rule
+from federation.rules.model import EntityRule, IcmpMatch, Port, Rule
 from federation.selectors import parse
 
 PROTOCOLS = ("TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite")
