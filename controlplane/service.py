@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any
 
-
 from controlplane import commands
 from controlplane.clock import Clock
 from controlplane.hub import Hub
