@@ -46,6 +46,9 @@ def main() -> None:
     except CausewayError as error:
         sys.stderr.write(f"causeway: {error}\n")
         sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("causeway: stopped\n")
+        sys.exit(130)
 
 
 @app.command()

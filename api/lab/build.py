@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from federation.errors import DriverError
 LABS = Path("/run/causeway/labs")
 PINS = Path("/sys/fs/bpf/causeway")
 NETNS = Path("/run/netns")
+WIREGUARD_SOCKETS = Path("/var/run/wireguard")
 CLONE_NEWNET = 0x40000000
 NEAR = "169.254.1.1"
 """The gateway that every workload and node sees, on the other end of its veth."""
@@ -159,6 +161,10 @@ def down(name: str) -> None:
             _kill(pid)
     for netns in standing(name):
         subprocess.run(["ip", "netns", "del", netns], check=False, capture_output=True)
+    for settings in folder.glob("*/agent.toml"):
+        interface = tomllib.loads(settings.read_text()).get("interface", "")
+        if interface:
+            (WIREGUARD_SOCKETS / f"{interface}.sock").unlink(missing_ok=True)
     shutil.rmtree(PINS / name, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 starts at once: `python -m api.lab.workload serve|probe|live …`."""
 
 import json
+import signal
 import socket
 import sys
 import threading
@@ -107,6 +108,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the lab; its parts just end
     match sys.argv[1:]:
         case ["serve", port]:
             serve(int(port))

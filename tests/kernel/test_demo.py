@@ -37,14 +37,34 @@ def command_line(pid: str) -> bytes:
         return b""
 
 
+def places() -> set[str]:
+    folders = (
+        Path("/run/netns"),
+        Path("/run/causeway/labs"),
+        Path("/sys/fs/bpf/causeway"),
+        Path("/var/run/wireguard"),
+    )
+    return {str(path) for folder in folders if folder.exists() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("seconds", [2, 7, 12])
+def test_an_interrupted_demo_leaves_nothing(seconds: int) -> None:
+    before = places()
+    words = ["timeout", "--signal=INT", str(seconds), *CAUSEWAY, "demo"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 124
+    assert "Traceback" not in done.stderr
+    assert places() <= before
+
+
 def test_every_step_of_the_demo_holds_and_it_leaves_nothing() -> None:
-    before = set(os.listdir("/run/netns")) if Path("/run/netns").exists() else set()
+    before = places()
     done = subprocess.run([*CAUSEWAY, "demo"], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "revision" in done.stdout
     assert "enforced on 4 of 4 nodes" in done.stdout
     assert done.stdout.count("112 of 112 cells as the policy engine predicts") == 4
-    assert set(os.listdir("/run/netns")) <= before
+    assert places() <= before
 
 
 @pytest.mark.parametrize("step", ["netns", "server", "agent"])
