@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from federation.policy.holders import Surroundings, surroundings_of
 from federation.policy.lines import Line, lines_of
 from federation.policy.parties import Party, party_of_endpoint
 from federation.policy.predicates import Predicate, identity_rows, number, prefix_rows
@@ -23,8 +24,9 @@ def compile_tables(world: World, local: Iterable[ObjectKey]) -> Tables:
 
     Raises KeyError for a local key that is not in the world.
     """
+    surroundings = surroundings_of(world)
     drafts = {
-        key: tuple(_draft(world, party_of_endpoint(world.endpoints[key]), d) for d in Direction)
+        key: tuple(_draft(surroundings, party_of_endpoint(world.endpoints[key]), d) for d in Direction)
         for key in sorted(set(local))
     }
     every_line = [
@@ -51,16 +53,16 @@ def compile_tables(world: World, local: Iterable[ObjectKey]) -> Tables:
     )
 
 
-def _draft(world: World, subject: Party, direction: Direction) -> tuple[Drafts, ...]:
+def _draft(surroundings: Surroundings, subject: Party, direction: Direction) -> tuple[Drafts, ...]:
     tiers = []
-    for tier in tiers_of(world, subject.labels or {}, direction):
+    for tier in tiers_of(surroundings.world, subject.labels or {}, direction):
         rules: list[tuple[RuleReference, tuple[Line, ...]]] = []
         for policy in tier.policies:
             scope = scope_of(policy, subject.cluster)
             listed = policy.spec.ingress if direction is Direction.INGRESS else policy.spec.egress
             for index, rule in enumerate(listed):
                 reference = RuleReference(tier=tier.name, policy=policy.key, index=index)
-                rules.append((reference, tuple(lines_of(world, rule, scope, subject, direction))))
+                rules.append((reference, tuple(lines_of(surroundings, rule, scope, subject, direction))))
         ending = "Pass" if tier.is_passing else "Deny"
         rules.append((RuleReference(tier=tier.name, policy=None, index=None), (Line(action=ending),)))
         tiers.append(tuple(rules))

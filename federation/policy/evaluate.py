@@ -121,8 +121,8 @@ def selects(world: World, selector: Selector, party: Party) -> bool:
     )
 
 
-def _in_nets(address: IPv4Address, nets: tuple[Prefix, ...]) -> bool:
-    return any(address in net for net in nets)
+def _in_nets(address: IPv4Address | None, nets: tuple[Prefix, ...]) -> bool:
+    return address is not None and any(address in net for net in nets)
 
 
 def _port_matches(wanted: Port, party: Party, port: tuple[int, int]) -> bool:

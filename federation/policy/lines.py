@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from federation.policy.evaluate import selects
-from federation.policy.parties import Party, labels_of, protocol_number
+from federation.policy.holders import Surroundings
+from federation.policy.parties import Party, parties_of_endpoint, protocol_number
 from federation.policy.predicates import NetsPredicate, Predicate, SelectorPredicate
 from federation.policy.scope import PeerTerms, Scope, terms_of
 from federation.policy.tables import Direction
 from federation.policy.world import World
-from federation.rules.model import EntityRule, IcmpMatch, Port, Rule
+from federation.rules.model import EntityRule, IcmpMatch, Port, Prefix, Rule
 
 ANY_PORT = (0, 65535)
 Range = tuple[int, int]
@@ -39,7 +40,9 @@ class Line:
         return tuple(p for p in (self.selector, self.not_selector, self.nets, self.not_nets) if p)
 
 
-def lines_of(world: World, rule: Rule, scope: Scope, subject: Party, direction: Direction) -> Iterator[Line]:
+def lines_of(
+    surroundings: Surroundings, rule: Rule, scope: Scope, subject: Party, direction: Direction
+) -> Iterator[Line]:
     """The lines of one rule; none when it can never match this subject's IPv4 traffic, or only logs."""
     if rule.action == "Log" or rule.ip_version == 6:
         return
@@ -47,27 +50,28 @@ def lines_of(world: World, rule: Rule, scope: Scope, subject: Party, direction: 
         (rule.destination, rule.source) if direction is Direction.INGRESS else (rule.source, rule.destination)
     )
     own_terms, terms = terms_of(own, scope), terms_of(other, scope)
-    if (
-        not _is_for_v4(terms)
-        or not _is_for_v4(own_terms)
-        or not _holds_for_subject(world, own_terms, subject)
-    ):
+    if not _is_for_v4(terms) or not _is_for_v4(own_terms):
         return
-    for protocol, own_range, other_range, nets in _port_cases(world, rule, (own, other), subject, terms):
+    action = _action_for_subject(surroundings.world, rule.action, own_terms, subject)
+    if action is None:
+        return
+    unwanted = protocol_number(rule.not_protocol) if rule.not_protocol is not None else 0
+    for protocol, own_range, other_range, nets in _port_cases(
+        surroundings, rule, (own, other), subject, terms
+    ):
+        if protocol and protocol == unwanted:
+            continue
         source, destination = (
             (other_range, own_range) if direction is Direction.INGRESS else (own_range, other_range)
         )
-        is_negated = rule.not_protocol is not None and not protocol
         yield Line(
-            action=rule.action,
+            action=action,
             selector=SelectorPredicate(terms.selector) if terms.selector else None,
             not_selector=SelectorPredicate(terms.not_selector) if terms.not_selector else None,
-            nets=_nets(nets),
+            nets=nets,
             not_nets=_nets(terms.not_nets),
-            protocol=protocol_number(rule.not_protocol)
-            if is_negated and rule.not_protocol is not None
-            else protocol,
-            is_protocol_negated=is_negated,
+            protocol=protocol or unwanted,
+            is_protocol_negated=bool(unwanted and not protocol),
             source_ports=source,
             destination_ports=destination,
             icmp=rule.icmp or rule.not_icmp,
@@ -79,32 +83,50 @@ def _is_for_v4(terms: PeerTerms) -> bool:
     return all(not nets or any(n.version == 4 for n in nets) for nets in (terms.nets, terms.not_nets))
 
 
+def _action_for_subject(world: World, action: str, terms: PeerTerms, subject: Party) -> str | None:
+    """What the rule does for this subject as far as its own side goes; None: nothing.
+
+    A class is one for all addresses of an endpoint. Where they disagree the narrower reading stands: a Deny holds as soon
+    as one address meets the conditions, an Allow needs all, and a Pass, whose outcome is open, denies.
+    """
+    parties = parties_of_endpoint(subject.endpoint) if subject.endpoint else (subject,)
+    answers = {_holds_for_subject(world, terms, party) for party in parties}
+    if answers == {True}:
+        return action
+    return "Deny" if True in answers and action != "Allow" else None
+
+
 def _holds_for_subject(world: World, terms: PeerTerms, subject: Party) -> bool:
     if terms.selector and not selects(world, terms.selector, subject):
         return False
     if terms.not_selector and selects(world, terms.not_selector, subject):
         return False
-    if terms.nets and not any(subject.address in n for n in terms.nets if isinstance(n, IPv4Network)):
+    address = subject.address
+    if terms.nets and (address is None or not any(address in n for n in terms.nets)):
         return False
-    return not any(subject.address in n for n in terms.not_nets if isinstance(n, IPv4Network))
+    return address is None or not any(address in n for n in terms.not_nets)
 
 
-def _nets(nets: tuple[object, ...] | None) -> NetsPredicate | None:
-    v4 = tuple(sorted(n for n in nets or () if isinstance(n, IPv4Network)))
+def _nets(nets: tuple[Prefix, ...]) -> NetsPredicate | None:
+    v4 = tuple(sorted(n for n in nets if isinstance(n, IPv4Network)))
     return NetsPredicate(v4) if nets else None
 
 
-Case = tuple[int, Range, Range, tuple[object, ...] | None]
+Case = tuple[int, Range, Range, NetsPredicate | None]
 
 
 def _port_cases(
-    world: World, rule: Rule, sides: tuple[EntityRule, EntityRule], subject: Party, terms: PeerTerms
+    surroundings: Surroundings,
+    rule: Rule,
+    sides: tuple[EntityRule, EntityRule],
+    subject: Party,
+    terms: PeerTerms,
 ) -> Iterator[Case]:
     """Every combination of (protocol, own range, peer's range, peer's prefixes) that the rule's ports come to."""
     own, other = sides
     protocol = protocol_number(rule.protocol) if rule.protocol is not None else 0
     for own_protocol, own_range in _own_ranges(own, subject, protocol):
-        for other_protocol, other_range, nets in _peer_ranges(world, other, terms, own_protocol):
+        for other_protocol, other_range, nets in _peer_ranges(surroundings, other, terms, own_protocol):
             yield other_protocol, own_range, other_range, nets
 
 
@@ -126,9 +148,9 @@ def _own_ranges(entity: EntityRule, subject: Party, protocol: int) -> Iterator[t
 
 
 def _peer_ranges(
-    world: World, entity: EntityRule, terms: PeerTerms, protocol: int
-) -> Iterator[tuple[int, Range, tuple[object, ...] | None]]:
-    nets: tuple[object, ...] | None = terms.nets or None
+    surroundings: Surroundings, entity: EntityRule, terms: PeerTerms, protocol: int
+) -> Iterator[tuple[int, Range, NetsPredicate | None]]:
+    nets = _nets(terms.nets)
     if not entity.ports and not entity.not_ports:
         yield protocol, ANY_PORT, nets
         return
@@ -138,22 +160,9 @@ def _peer_ranges(
         for ports in subtract(wanted or [ANY_PORT], unwanted):
             yield protocol, ports, nets
     for name in (p for p in entity.ports if _is_name(p)):
-        for (proto, n), addresses in _holders(world, str(name), terms).items():
+        for (proto, n), holders in surroundings.named_port(str(name), terms.nets).items():
             if protocol in (0, proto):
-                yield from ((proto, ports, addresses) for ports in subtract([(n, n)], unwanted))
-
-
-def _holders(world: World, name: str, terms: PeerTerms) -> dict[tuple[int, int], tuple[object, ...]]:
-    """Addresses (as /32) of the endpoints with a port of that name, by (protocol, number), within the rule's own nets."""
-    found: dict[tuple[int, int], set[IPv4Network]] = {}
-    for endpoint in world.endpoints.values():
-        for address in endpoint.spec.addresses:
-            if address.version != 4 or (terms.nets and not any(address in n for n in terms.nets)):
-                continue
-            party = Party(address, endpoint, labels_of(endpoint))
-            for port in party.named_ports(name):
-                found.setdefault(port, set()).add(IPv4Network(address))
-    return {port: tuple(sorted(nets)) for port, nets in sorted(found.items())}
+                yield from ((proto, ports, holders) for ports in subtract([(n, n)], unwanted))
 
 
 def _is_name(port: Port) -> bool:

@@ -32,9 +32,12 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One end: its address and, when it is an endpoint, the endpoint and its security labels."""
+    """One end: its address and, when it is an endpoint, the endpoint and its security labels.
 
-    address: IPv4Address
+    An endpoint that has IPv6 addresses only has no `address`: no IPv4 prefix holds it.
+    """
+
+    address: IPv4Address | None
     endpoint: Endpoint | None
     labels: dict[str, str] | None
 
@@ -51,8 +54,14 @@ class Party:
 
 def party_of_endpoint(endpoint: Endpoint) -> Party:
     """An endpoint by its first IPv4 address."""
-    address = next(a for a in endpoint.spec.addresses if isinstance(a, IPv4Address))
-    return Party(address, endpoint, labels_of(endpoint))
+    return parties_of_endpoint(endpoint)[0]
+
+
+def parties_of_endpoint(endpoint: Endpoint) -> tuple[Party, ...]:
+    """An endpoint by each of its IPv4 addresses; one party without address when it has none."""
+    labels = labels_of(endpoint)
+    v4 = [a for a in endpoint.spec.addresses if isinstance(a, IPv4Address)]
+    return tuple(Party(address, endpoint, labels) for address in v4 or (None,))
 
 
 def party_of(world: World, end: ObjectKey | IPv4Address) -> Party:

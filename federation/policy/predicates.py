@@ -1,7 +1,7 @@
 """Bits: every distinct question about a peer that a node's rules ask, numbered by content."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from federation.identities import IdentityNumber
@@ -23,9 +23,16 @@ class SelectorPredicate:
 
 @dataclass(frozen=True, slots=True)
 class NetsPredicate:
-    """Is the peer's address in one of these (sorted) prefixes?"""
+    """Is the peer's address in one of these (sorted) prefixes? Its hash is kept: a named port may stand for thousands."""
 
     nets: tuple[IPv4Network, ...]
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.nets))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def order(self) -> str:

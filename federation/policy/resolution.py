@@ -12,6 +12,8 @@ from federation.rules.policies import Policy
 
 DEFAULT_TIER = "default"
 DEFAULT_TIER_ORDER = 1_000_000.0
+ENFORCED_KINDS = ("GlobalNetworkPolicy", "NetworkPolicy")
+"""Staged kinds may be in a world; they are kept, never enforced."""
 TYPE_NAMES = {Direction.INGRESS: "Ingress", Direction.EGRESS: "Egress"}
 
 
@@ -30,7 +32,9 @@ def tiers_of(world: World, labels: Mapping[str, str], direction: Direction) -> t
     selected = [
         policy
         for policy in world.policies
-        if TYPE_NAMES[direction] in policy.spec.types and subject_selector(policy).matches(labels)
+        if policy.kind in ENFORCED_KINDS
+        and TYPE_NAMES[direction] in policy.spec.types
+        and subject_selector(policy).matches(labels)
     ]
     names = sorted(
         {policy.spec.tier for policy in selected}, key=lambda name: tier_order(world.tiers.get(name), name)

@@ -65,6 +65,8 @@ def entities(draw: st.DrawFn, protocol: str | None) -> dict[str, Any]:
         made["nets"] = draw(st.lists(picks(NETS), min_size=1, max_size=2))
     if draw(st.integers(0, 4)) == 0:
         made["notNets"] = draw(st.lists(picks(NETS[:-1]), min_size=1, max_size=2))
+    if protocol is None and draw(st.integers(0, 3)) == 0:
+        made["ports"] = [draw(picks(["http", "dns"]))]
     if protocol in ("TCP", "UDP") and draw(st.booleans()):
         made["ports"] = draw(st.lists(picks([80, "53:90", "http", "dns", 8080]), min_size=1, max_size=3))
         if draw(st.integers(0, 3)) == 0:
@@ -78,7 +80,7 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     rule: dict[str, Any] = {"action": draw(picks(["Allow", "Allow", "Deny", "Pass", "Log"]))}
     if protocol:
         rule["protocol"] = protocol
-    elif draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 4)) == 0:
         rule["notProtocol"] = draw(picks(["TCP", "UDP"]))
     if protocol == "ICMP" and draw(st.booleans()):
         rule[draw(picks(["icmp", "notICMP"]))] = {"type": draw(picks([0, 8]))}
