@@ -8,7 +8,6 @@ from federation.policy.lines import Line, lines_of
 from federation.policy.parties import Party, party_of_endpoint
 from federation.policy.predicates import Predicate, identity_rows, number, prefix_rows
 from federation.policy.resolution import tiers_of
-from federation.policy.scope import scope_of
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, RuleReference, Tables
 from federation.policy.world import World
 from federation.resources.metadata import ObjectKey
@@ -25,10 +24,8 @@ def compile_tables(world: World, local: Iterable[ObjectKey]) -> Tables:
     Raises KeyError for a local key that is not in the world.
     """
     surroundings = surroundings_of(world)
-    drafts = {
-        key: tuple(_draft(surroundings, party_of_endpoint(world.endpoints[key]), d) for d in Direction)
-        for key in sorted(set(local))
-    }
+    parties = {key: party_of_endpoint(world, world.endpoints[key]) for key in set(local)}
+    drafts = {key: tuple(_draft(surroundings, parties[key], d) for d in Direction) for key in sorted(parties)}
     every_line = [
         (reference, lines)
         for sides in drafts.values()
@@ -55,14 +52,14 @@ def compile_tables(world: World, local: Iterable[ObjectKey]) -> Tables:
 
 def _draft(surroundings: Surroundings, subject: Party, direction: Direction) -> tuple[Drafts, ...]:
     tiers = []
-    for tier in tiers_of(surroundings.world, subject.labels or {}, direction):
+    for tier in tiers_of(surroundings.world, subject, direction):
         rules: list[tuple[RuleReference, tuple[Line, ...]]] = []
         for policy in tier.policies:
-            scope = scope_of(policy, subject.cluster)
-            listed = policy.spec.ingress if direction is Direction.INGRESS else policy.spec.egress
-            for index, rule in enumerate(listed):
-                reference = RuleReference(tier=tier.name, policy=policy.key, index=index)
-                rules.append((reference, tuple(lines_of(surroundings, rule, scope, subject, direction))))
+            for rule in policy.rules(direction) or ():
+                reference = RuleReference(
+                    tier=tier.name, policy=policy.key, index=rule.index, section=rule.section
+                )
+                rules.append((reference, tuple(lines_of(surroundings, rule, subject, direction))))
         ending = "Pass" if tier.is_passing else "Deny"
         rules.append((RuleReference(tier=tier.name, policy=None, index=None), (Line(action=ending),)))
         tiers.append(tuple(rules))
@@ -104,5 +101,6 @@ def _compiled(line: Line, bits: dict[Predicate, int], rule_id: int) -> CompiledR
     )
 
 
-def _reference_order(reference: RuleReference) -> tuple[str, bool, str, int]:
-    return (reference.tier, reference.policy is None, str(reference.policy), reference.index or 0)
+def _reference_order(reference: RuleReference) -> tuple[str, bool, str, str, int]:
+    policy = reference.policy
+    return (reference.tier, policy is None, str(policy), reference.section, reference.index or 0)

@@ -1,23 +1,49 @@
-"""The reference engine: a verdict straight from the resources, naive and readable. Tables and kernel must agree with it."""
+"""The reference engine: a verdict straight from the model, naive and readable. Tables and kernel must agree with it.
 
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+An `Engine` is one world made ready for many questions: ends and the tiers of each subject are worked out once.
+"""
 
-from federation.policy.parties import Party, Probe, party_of, protocol_number
-from federation.policy.resolution import tiers_of
-from federation.policy.scope import Scope, scope_of, terms_of
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+from federation.policy import model
+from federation.policy.matching import Asked, Matcher
+from federation.policy.model import PartyKind, Stage
+from federation.policy.parties import Party, Probe, host_party, party_of_endpoint, stranger
+from federation.policy.resolution import TierPolicies, tiers_of
 from federation.policy.tables import Direction, RuleReference, Verdict
-from federation.policy.world import World
-from federation.rules.model import EntityRule, Port, Prefix, Rule
-from federation.selectors import Selector
+from federation.policy.world import Address, World
+from federation.resources.metadata import ObjectKey
+from federation.rules.protocols import protocol_number
+
+FAILSAFE = {
+    Direction.INGRESS: {(6, 22), (17, 68), *((6, port) for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))},
+    Direction.EGRESS: {(17, 53), (17, 67), *((6, port) for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))},
+}  # fmt: skip
+"""(protocol, port) that host endpoints always let pass, so that nobody locks himself out (Calico's defaults)."""
+ALLOW_PROFILE = "projectcalico-default-allow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of a trace: what was looked at, and why it did not match ("" when it did)."""
+
+    tier: str
+    policy: ObjectKey | None
+    section: str = ""
+    index: int | None = None
+    action: str = ""
+    mismatch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SideDecision:
-    """What one end's policies say. Without a reference nothing selected the end, or every tier passed."""
+    """What one end's policies say. Without a reference no rule and no tier's end decided, and `default` says what did."""
 
     verdict: Verdict
     reference: RuleReference | None
+    default: str = ""
+    trace: tuple[Step, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,105 +59,221 @@ class Decision:
         return min(self.egress.verdict, self.ingress.verdict)
 
 
-UNPOLICED = SideDecision(Verdict.ALLOW, None)
+OUTSIDE = SideDecision(Verdict.ALLOW, None, "not one of our ends")
+UNSELECTED = SideDecision(Verdict.ALLOW, None, "no policy selects it")
+PASSED = SideDecision(Verdict.ALLOW, None, "every tier passed")
 
 
 def evaluate(world: World, probe: Probe) -> Decision:
-    """Judge one new connection. Raises KeyError for an end that is not in the world."""
-    source, destination = party_of(world, probe.source), party_of(world, probe.destination)
-    return Decision(
-        egress=judge(world, source, destination, Direction.EGRESS, probe),
-        ingress=judge(world, destination, source, Direction.INGRESS, probe),
-    )
+    """Judge one new connection. Raises KeyError for an end that is not in the world. For many questions make one `Engine`."""
+    return Engine(world).decide(probe)
 
 
-def judge(world: World, subject: Party, peer: Party, direction: Direction, probe: Probe) -> SideDecision:
-    """What the policies of one end say."""
-    if subject.labels is None:
-        return UNPOLICED
-    for tier in tiers_of(world, subject.labels, direction):
-        outcome: str | None = None
-        for policy in tier.policies:
-            rules = policy.spec.ingress if direction is Direction.INGRESS else policy.spec.egress
-            scope = scope_of(policy, subject.cluster)
-            source, destination = (peer, subject) if direction is Direction.INGRESS else (subject, peer)
-            for index, rule in enumerate(rules):
-                if rule.action == "Log" or not _matches(world, rule, scope, (source, destination), probe):
+class Engine:
+    """Judges connections in one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.matcher = Matcher(world)
+        self._parties: dict[ObjectKey, Party] = {
+            key: party_of_endpoint(world, endpoint) for key, endpoint in world.endpoints.items()
+        }
+        for host in world.hosts.values():
+            party = host_party(world, host)
+            self._parties[ObjectKey("Node", host.cluster, "", host.name)] = party
+        self._by_address: dict[Address, Party] = {}
+        for party in self._parties.values():
+            for address in party.addresses:
+                self._by_address.setdefault(address, party)
+        self._tiers: dict[tuple[int, Direction, Stage], tuple[TierPolicies, ...]] = {}
+
+    def party(self, end: ObjectKey | Address) -> Party:
+        """The end that a probe names; an address that is an endpoint's or a host's is that one. Raises KeyError for an
+        unknown key."""
+        if isinstance(end, ObjectKey):
+            return self._parties[end]
+        known = self._by_address.get(end)
+        return stranger(end) if known is None else known
+
+    def decide(self, probe: Probe, *, has_trace: bool = False) -> Decision:
+        """Judge one new connection. Raises KeyError."""
+        source, destination = self.party(probe.source), self.party(probe.destination)
+        asked = _asked(probe, source, destination)
+        return Decision(
+            egress=self.judge(source, destination, Direction.EGRESS, asked, has_trace=has_trace),
+            ingress=self.judge(destination, source, Direction.INGRESS, asked, has_trace=has_trace),
+        )
+
+    def judge(
+        self, subject: Party, peer: Party, direction: Direction, asked: Asked, *, has_trace: bool = False
+    ) -> SideDecision:
+        """What the policies of one end say."""
+        if subject.key is None:
+            return OUTSIDE
+        run = _Run(self, subject, peer, direction, asked, [] if has_trace else None)
+        decision = run.host() if PartyKind.HOST_ENDPOINT in subject.kinds else run.workload()
+        if run.trace is None:
+            return decision
+        return SideDecision(decision.verdict, decision.reference, decision.default, tuple(run.trace))
+
+    def tiers(self, subject: Party, direction: Direction, stage: Stage) -> tuple[TierPolicies, ...]:
+        """As `tiers_of`, worked out once for each subject."""
+        key = (id(subject), direction, stage)
+        if key not in self._tiers:
+            self._tiers[key] = tiers_of(self.world, subject, direction, stage)
+        return self._tiers[key]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question to one end."""
+
+    engine: Engine
+    subject: Party
+    peer: Party
+    direction: Direction
+    asked: Asked
+    trace: list[Step] | None
+
+    def workload(self) -> SideDecision:
+        """A workload, or a host that no host endpoint names."""
+        tiers = self.engine.tiers(self.subject, self.direction, Stage.NORMAL)
+        is_own_host = (
+            self.direction is Direction.INGRESS
+            and PartyKind.HOST in self.peer.kinds
+            and PartyKind.WORKLOAD in self.subject.kinds
+            and (self.peer.cluster, self.peer.node) == (self.subject.cluster, self.subject.node)
+        )
+        if is_own_host:
+            return self.from_own_host(tiers)
+        return self.walk(tiers) or self.profiles(bool(tiers))
+
+    def from_own_host(self, tiers: tuple[TierPolicies, ...]) -> SideDecision:
+        """What a workload's own host sends passes (kubelet's probes), but for denials that name it."""
+        for tier in tiers:
+            for policy in tier.policies:
+                if policy.is_for_own_host and (found := self.ask(policy, tier.name)):
+                    return found[1] or SideDecision(Verdict.ALLOW, None, "own host")
+        return SideDecision(Verdict.ALLOW, None, "own host")
+
+    def host(self) -> SideDecision:
+        """A host endpoint: failsafe ports, then each stage; the first that decides is the last."""
+        if (self.asked.protocol, self.asked.destination_port) in FAILSAFE[self.direction]:
+            return SideDecision(Verdict.ALLOW, None, "failsafe port")
+        for stage in (Stage.UNTRACKED, Stage.PRE_DNAT, Stage.NORMAL):
+            tiers = self.engine.tiers(self.subject, self.direction, stage)
+            if decision := self.walk(tiers):
+                return decision
+        return self.profiles(bool(tiers))
+
+    def walk(self, tiers: tuple[TierPolicies, ...]) -> SideDecision | None:
+        """The tiers in order; None when nothing decided."""
+        for tier in tiers:
+            is_passed = False
+            for policy in tier.policies:
+                found = self.ask(policy, tier.name)
+                if found is None:
                     continue
-                outcome = rule.action
-                if outcome != "Pass":
-                    verdict = Verdict.ALLOW if outcome == "Allow" else Verdict.DENY
-                    return SideDecision(
-                        verdict, RuleReference(tier=tier.name, policy=policy.key, index=index)
-                    )
+                if found[1] is not None:
+                    return found[1]
+                is_passed = True
                 break
-            if outcome is not None:
-                break
-        if outcome is None and not tier.is_passing:
-            return SideDecision(Verdict.DENY, RuleReference(tier=tier.name, policy=None, index=None))
-    return UNPOLICED
+            if not is_passed:
+                self.note(
+                    tier.name, None, action="Pass" if tier.is_passing else "Deny", why="no rule matched"
+                )
+                if not tier.is_passing:
+                    reference = RuleReference(tier=tier.name, policy=None, index=None)
+                    return SideDecision(Verdict.DENY, reference, "tier")
+        return None
+
+    def ask(self, policy: model.Policy, tier: str) -> tuple[str, SideDecision | None] | None:
+        """The first rule that matches: its action, and the decision unless it passes. None when none does."""
+        for rule in policy.rules(self.direction) or ():
+            why = self.engine.matcher.mismatch(rule, self.subject, self.peer, self.direction, self.asked)
+            self.note(tier, policy.key, rule, why=why)
+            if why or rule.action == "Log":
+                continue
+            if rule.action == "Pass":
+                return "Pass", None
+            verdict = Verdict.ALLOW if rule.action == "Allow" else Verdict.DENY
+            reference = RuleReference(tier=tier, policy=policy.key, index=rule.index, section=rule.section)
+            return rule.action, SideDecision(verdict, reference)
+        return None
+
+    def profiles(self, is_selected: bool) -> SideDecision:
+        """What comes after all tiers: the subject's profiles; those of namespaces and service accounts allow unless they say
+        otherwise, a host endpoint's must be there."""
+        is_host = PartyKind.HOST_ENDPOINT in self.subject.kinds
+        known = self.engine.world.profiles
+        for name in self.subject.profiles:
+            if name == ALLOW_PROFILE:
+                return SideDecision(Verdict.ALLOW, None, f"profile {name}")
+            profile = known.get((self.subject.cluster, name)) or known.get(("", name))
+            if profile is None:
+                if is_host:
+                    return SideDecision(Verdict.DENY, None, f"profile {name} is missing")
+                continue
+            if found := self.ask(profile, "profile"):
+                return found[1] or SideDecision(Verdict.DENY, None, f"profile {name} passes to nothing")
+        has_own = any((self.subject.cluster, n) in known or ("", n) in known for n in self.subject.profiles)
+        if is_host or has_own:
+            return SideDecision(Verdict.DENY, None, "no profile allows it")
+        return PASSED if is_selected else UNSELECTED
+
+    def note(
+        self,
+        tier: str,
+        policy: ObjectKey | None,
+        rule: model.Rule | None = None,
+        *,
+        action: str = "",
+        why: str = "",
+    ) -> None:
+        """Add to the trace, if there is to be one."""
+        if self.trace is None:
+            return
+        if rule is None:
+            self.trace.append(Step(tier=tier, policy=policy, action=action, mismatch=why))
+        else:
+            step = Step(
+                tier=tier,
+                policy=policy,
+                section=rule.section,
+                index=rule.index,
+                action=rule.action,
+                mismatch=why,
+            )
+            self.trace.append(step)
 
 
-def _matches(world: World, rule: Rule, scope: Scope, ends: tuple[Party, Party], probe: Probe) -> bool:
+def _asked(probe: Probe, source: Party, destination: Party) -> Asked:
+    """The probe with the addresses chosen: those it names, else the first of a family that both ends have (IPv4 first)."""
+    version = next(
+        (
+            end.version
+            for end in (probe.source, probe.destination)
+            if isinstance(end, IPv4Address | IPv6Address)
+        ),
+        0,
+    )
+    if not version:
+        both = (v for v in (4, 6) if source.address_of(v) and destination.address_of(v))
+        either = (v for v in (4, 6) if source.address_of(v) or destination.address_of(v))
+        version = next(both, next(either, 4))
     protocol = protocol_number(probe.protocol)
-    if rule.ip_version == 6:
-        return False
-    if rule.protocol is not None and protocol_number(rule.protocol) != protocol:
-        return False
-    if rule.not_protocol is not None and protocol_number(rule.not_protocol) == protocol:
-        return False
-    if rule.icmp and not _icmp(rule.icmp.type, rule.icmp.code, probe, protocol):
-        return False
-    if rule.not_icmp and (protocol != 1 or _icmp(rule.not_icmp.type, rule.not_icmp.code, probe, protocol)):
-        return False
-    source, destination = ends
-    return _end_matches(world, rule.source, scope, source, (protocol, probe.source_port)) and _end_matches(
-        world, rule.destination, scope, destination, (protocol, probe.destination_port)
+    if version == 6 and protocol == 1:
+        protocol = 58
+    return Asked(
+        version=version,
+        protocol=protocol,
+        source_port=probe.source_port,
+        destination_port=probe.destination_port,
+        icmp=(probe.icmp_type, probe.icmp_code),
+        source=probe.source
+        if isinstance(probe.source, IPv4Address | IPv6Address)
+        else source.address_of(version),
+        destination=probe.destination
+        if isinstance(probe.destination, IPv4Address | IPv6Address)
+        else destination.address_of(version),
     )
-
-
-def _icmp(wanted_type: int | None, wanted_code: int | None, probe: Probe, protocol: int) -> bool:
-    return protocol == 1 and wanted_type in (None, probe.icmp_type) and wanted_code in (None, probe.icmp_code)
-
-
-def _end_matches(world: World, entity: EntityRule, scope: Scope, party: Party, port: tuple[int, int]) -> bool:
-    terms = terms_of(entity, scope)
-    if terms.selector and not selects(world, terms.selector, party):
-        return False
-    if terms.not_selector and selects(world, terms.not_selector, party):
-        return False
-    if terms.nets and not _in_nets(party.address, terms.nets):
-        return False
-    if terms.not_nets and (
-        all(n.version == 6 for n in terms.not_nets) or _in_nets(party.address, terms.not_nets)
-    ):
-        return False
-    if entity.ports and not any(_port_matches(wanted, party, port) for wanted in entity.ports):
-        return False
-    return not any(_port_matches(unwanted, party, port) for unwanted in entity.not_ports)
-
-
-def selects(world: World, selector: Selector, party: Party) -> bool:
-    """Whether a selector selects an end: by its labels, or by a network set that holds its address."""
-    if party.labels is not None and selector.matches(party.labels):
-        return True
-    return any(
-        _in_nets(party.address, s.spec.nets) and selector.matches(s.metadata.labels)
-        for s in world.network_sets
-    )
-
-
-def _in_nets(address: IPv4Address | None, nets: tuple[Prefix, ...]) -> bool:
-    return address is not None and any(address in net for net in nets)
-
-
-def _port_matches(wanted: Port, party: Party, port: tuple[int, int]) -> bool:
-    protocol, number = port
-    if protocol not in (6, 17, 132, 136):
-        return False
-    if isinstance(wanted, int):
-        return wanted == number
-    low, separator, high = wanted.partition(":")
-    if separator or wanted.isdigit():
-        return int(low) <= number <= int(high or low)
-    return (protocol, number) in party.named_ports(wanted)

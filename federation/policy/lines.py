@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from federation.policy.evaluate import selects
+from federation.policy import model
 from federation.policy.holders import Surroundings
-from federation.policy.parties import Party, parties_of_endpoint, protocol_number
-from federation.policy.predicates import NetsPredicate, Predicate, SelectorPredicate
-from federation.policy.scope import PeerTerms, Scope, terms_of
+from federation.policy.parties import Party
+from federation.policy.predicates import ANY_KIND, NetsPredicate, PeerPredicate, Predicate
 from federation.policy.tables import Direction
-from federation.policy.world import World
-from federation.rules.model import EntityRule, IcmpMatch, Port, Prefix, Rule
+from federation.rules.model import IcmpMatch, Port, Prefix
+from federation.rules.protocols import WITH_PORTS
 
 ANY_PORT = (0, 65535)
 Range = tuple[int, int]
@@ -41,24 +40,22 @@ class Line:
 
 
 def lines_of(
-    surroundings: Surroundings, rule: Rule, scope: Scope, subject: Party, direction: Direction
+    surroundings: Surroundings, rule: model.Rule, subject: Party, direction: Direction
 ) -> Iterator[Line]:
     """The lines of one rule; none when it can never match this subject's IPv4 traffic, or only logs."""
-    if rule.action == "Log" or rule.ip_version == 6:
+    if rule.action == "Log" or rule.ip_version == 6 or (rule.lacks and rule.action != "Deny"):
         return
     own, other = (
         (rule.destination, rule.source) if direction is Direction.INGRESS else (rule.source, rule.destination)
     )
-    own_terms, terms = terms_of(own, scope), terms_of(other, scope)
-    if not _is_for_v4(terms) or not _is_for_v4(own_terms):
+    if not _is_for_v4(other) or not _is_for_v4(own) or other.kinds == model.NOBODY:
         return
-    action = _action_for_subject(surroundings.world, rule.action, own_terms, subject)
+    action = _action_for_subject(surroundings, rule.action, own, subject)
     if action is None:
         return
-    unwanted = protocol_number(rule.not_protocol) if rule.not_protocol is not None else 0
-    for protocol, own_range, other_range, nets in _port_cases(
-        surroundings, rule, (own, other), subject, terms
-    ):
+    selector = _peer(surroundings, other, subject)
+    unwanted = rule.not_protocol or 0
+    for protocol, own_range, other_range, nets in _port_cases(surroundings, rule, (own, other), subject):
         if protocol and protocol == unwanted:
             continue
         source, destination = (
@@ -66,10 +63,10 @@ def lines_of(
         )
         yield Line(
             action=action,
-            selector=SelectorPredicate(terms.selector) if terms.selector else None,
-            not_selector=SelectorPredicate(terms.not_selector) if terms.not_selector else None,
+            selector=selector,
+            not_selector=_unwanted(surroundings, other),
             nets=nets,
-            not_nets=_nets(terms.not_nets),
+            not_nets=_nets(other.not_nets),
             protocol=protocol or unwanted,
             is_protocol_negated=bool(unwanted and not protocol),
             source_ports=source,
@@ -79,32 +76,42 @@ def lines_of(
         )
 
 
-def _is_for_v4(terms: PeerTerms) -> bool:
-    return all(not nets or any(n.version == 4 for n in nets) for nets in (terms.nets, terms.not_nets))
+def _is_for_v4(match: model.Match) -> bool:
+    return all(not nets or any(n.version == 4 for n in nets) for nets in (match.nets, match.not_nets))
 
 
-def _action_for_subject(world: World, action: str, terms: PeerTerms, subject: Party) -> str | None:
+def _peer(surroundings: Surroundings, match: model.Match, subject: Party) -> PeerPredicate | None:
+    """The question who the peer is, for one subject; None when it is not asked."""
+    is_asked = match.kinds is not None or match.selector is not None
+    if not is_asked and not match.is_same_cluster and match.near is model.Near.ANY:
+        return None
+    kinds = ANY_KIND if match.kinds is None else match.kinds
+    hosts = surroundings.hosts_of(match, subject)
+    return PeerPredicate(kinds, match.selector, subject.cluster if match.is_same_cluster else "", hosts)
+
+
+def _unwanted(surroundings: Surroundings, match: model.Match) -> PeerPredicate | None:
+    if match.not_selector is None:
+        return None
+    hosts = surroundings.hosts_with(match.not_selector)
+    return PeerPredicate(model.LABELLED, match.not_selector, "", hosts)
+
+
+def _action_for_subject(
+    surroundings: Surroundings, action: str, own: model.Match, subject: Party
+) -> str | None:
     """What the rule does for this subject as far as its own side goes; None: nothing.
 
     A class is one for all addresses of an endpoint. Where they disagree the narrower reading stands: a Deny holds as soon
     as one address meets the conditions, an Allow needs all, and a Pass, whose outcome is open, denies.
     """
-    parties = parties_of_endpoint(subject.endpoint) if subject.endpoint else (subject,)
-    answers = {_holds_for_subject(world, terms, party) for party in parties}
+    matcher = surroundings.matcher
+    answers = {
+        not matcher.end_mismatch(own, subject, subject, address, None) for address in subject.v4 or (None,)
+    }
     if answers == {True}:
         return action
     return "Deny" if True in answers and action != "Allow" else None
-
-
-def _holds_for_subject(world: World, terms: PeerTerms, subject: Party) -> bool:
-    if terms.selector and not selects(world, terms.selector, subject):
-        return False
-    if terms.not_selector and selects(world, terms.not_selector, subject):
-        return False
-    address = subject.address
-    if terms.nets and (address is None or not any(address in n for n in terms.nets)):
-        return False
-    return address is None or not any(address in n for n in terms.not_nets)
 
 
 def _nets(nets: tuple[Prefix, ...]) -> NetsPredicate | None:
@@ -116,53 +123,75 @@ Case = tuple[int, Range, Range, NetsPredicate | None]
 
 
 def _port_cases(
-    surroundings: Surroundings,
-    rule: Rule,
-    sides: tuple[EntityRule, EntityRule],
-    subject: Party,
-    terms: PeerTerms,
+    surroundings: Surroundings, rule: model.Rule, sides: tuple[model.Match, model.Match], subject: Party
 ) -> Iterator[Case]:
     """Every combination of (protocol, own range, peer's range, peer's prefixes) that the rule's ports come to."""
     own, other = sides
-    protocol = protocol_number(rule.protocol) if rule.protocol is not None else 0
-    for own_protocol, own_range in _own_ranges(own, subject, protocol):
-        for other_protocol, other_range, nets in _peer_ranges(surroundings, other, terms, own_protocol):
+    for own_protocol, own_range in _own_ranges(surroundings, own, subject, rule.protocol or 0):
+        for other_protocol, other_range, nets in _peer_ranges(surroundings, other, subject, own_protocol):
             yield other_protocol, own_range, other_range, nets
 
 
-def _own_ranges(entity: EntityRule, subject: Party, protocol: int) -> Iterator[tuple[int, Range]]:
-    if not entity.ports and not entity.not_ports:
+def _own_ranges(
+    surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
+) -> Iterator[tuple[int, Range]]:
+    if any(service.has_ports for service in match.services):
+        for (proto, n), nets in surroundings.served(match.services, subject.cluster).items():
+            is_own = any(address in net for net in nets for address in subject.v4)
+            if is_own and protocol in (0, proto):
+                yield proto, (n, n)
+        return
+    if not match.ports and not match.not_ports:
         yield protocol, ANY_PORT
         return
-    unwanted = numeric(entity.not_ports)
-    for name in (p for p in entity.not_ports if _is_name(p)):
+    unwanted = numeric(match.not_ports)
+    for name in (p for p in match.not_ports if _is_name(p)):
         unwanted += [(n, n) for proto, n in subject.named_ports(str(name)) if protocol in (0, proto)]
-    wanted = numeric(entity.ports)
-    if wanted or not entity.ports:
-        for ports in subtract(wanted or [ANY_PORT], unwanted):
-            yield protocol, ports
-    for name in (p for p in entity.ports if _is_name(p)):
+    wanted = numeric(match.ports)
+    for each in _with_ports(protocol) if wanted or not match.ports else ():
+        yield from ((each, ports) for ports in subtract(wanted or [ANY_PORT], unwanted))
+    for name in (p for p in match.ports if _is_name(p)):
         for proto, n in subject.named_ports(str(name)):
             if protocol in (0, proto):
                 yield from ((proto, ports) for ports in subtract([(n, n)], unwanted))
 
 
+def _with_ports(protocol: int) -> tuple[int, ...]:
+    """A rule with ports but no protocol means those that have ports."""
+    return (protocol,) if protocol else WITH_PORTS
+
+
 def _peer_ranges(
-    surroundings: Surroundings, entity: EntityRule, terms: PeerTerms, protocol: int
+    surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
 ) -> Iterator[tuple[int, Range, NetsPredicate | None]]:
-    nets = _nets(terms.nets)
-    if not entity.ports and not entity.not_ports:
+    nets = _nets(match.nets)
+    if match.services:
+        for (proto, n), served in surroundings.served(match.services, subject.cluster).items():
+            has_port = n >= 0
+            if not has_port or protocol in (0, proto):
+                for port in _numbers(match, protocol) if not has_port else [(proto, (n, n))]:
+                    yield port[0], port[1], NetsPredicate(served)
+        return
+    if not match.ports and not match.not_ports:
         yield protocol, ANY_PORT, nets
         return
-    unwanted = numeric(entity.not_ports)
-    wanted = numeric(entity.ports)
-    if wanted or not entity.ports:
-        for ports in subtract(wanted or [ANY_PORT], unwanted):
-            yield protocol, ports, nets
-    for name in (p for p in entity.ports if _is_name(p)):
-        for (proto, n), holders in surroundings.named_port(str(name), terms.nets).items():
+    unwanted = numeric(match.not_ports)
+    yield from ((proto, ports, nets) for proto, ports in _numbers(match, protocol))
+    for name in (p for p in match.ports if _is_name(p)):
+        for (proto, n), holders in surroundings.named_port(str(name), match.nets).items():
             if protocol in (0, proto):
                 yield from ((proto, ports, holders) for ports in subtract([(n, n)], unwanted))
+
+
+def _numbers(match: model.Match, protocol: int) -> Iterator[tuple[int, Range]]:
+    """The numeric ports that a match comes to."""
+    if not match.ports and not match.not_ports:
+        yield protocol, ANY_PORT
+        return
+    wanted = numeric(match.ports)
+    for each in _with_ports(protocol) if wanted or not match.ports else ():
+        for ports in subtract(wanted or [ANY_PORT], numeric(match.not_ports)):
+            yield each, ports
 
 
 def _is_name(port: Port) -> bool:

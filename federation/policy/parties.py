@@ -1,28 +1,28 @@
 """The two ends of a connection as policy sees them, and what is asked about it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from federation.identities import security_labels
-from federation.kinds.endpoint import Endpoint
-from federation.policy.world import World
+from federation.doors.labels import node_key
+from federation.identities import CLUSTER_LABEL, security_labels
+from federation.kinds.endpoint import Endpoint, NamedPort
+from federation.policy import model
+from federation.policy.model import PartyKind
+from federation.policy.world import Address, Host, World
 from federation.resources.metadata import ObjectKey
+from federation.rules.protocols import protocol_number
 
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplite": 136}
-"""IANA numbers of the names that rules use, in lower case."""
-
-
-def protocol_number(protocol: int | str) -> int:
-    """The IANA number of a rule's protocol."""
-    return protocol if isinstance(protocol, int) else PROTOCOLS[protocol.lower()]
+__all__ = ["Party", "Probe", "host_party", "labels_of", "party_of_endpoint", "protocol_number", "stranger"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One question: may a connection go from `source` to `destination`? Ends are endpoints or bare addresses."""
+    """One question: may a connection go from `source` to `destination`? Ends are endpoints, nodes (keys of kind Node), or bare
+    addresses."""
 
-    source: ObjectKey | IPv4Address
-    destination: ObjectKey | IPv4Address
+    source: ObjectKey | Address
+    destination: ObjectKey | Address
     protocol: int | str = "TCP"
     destination_port: int = 0
     source_port: int = 40000
@@ -30,48 +30,70 @@ class Probe:
     icmp_code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Party:
-    """One end: its address and, when it is an endpoint, the endpoint and its security labels.
+    """One end. An address that is nobody's has no key, no labels and the kind OUTSIDE."""
 
-    An endpoint that has IPv6 addresses only has no `address`: no IPv4 prefix holds it.
-    """
-
-    address: IPv4Address | None
-    endpoint: Endpoint | None
-    labels: dict[str, str] | None
-
-    @property
-    def cluster(self) -> str:
-        """The endpoint's cluster, or nothing."""
-        return self.endpoint.metadata.cluster if self.endpoint else ""
+    key: ObjectKey | None
+    kinds: frozenset[PartyKind]
+    addresses: tuple[Address, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Its own and the inherited ones. Of a host: its host endpoint's, and its node's under `node_key`."""
+    cluster: str = ""
+    node: str = ""
+    ports: tuple[NamedPort, ...] = ()
+    profiles: tuple[str, ...] = ()
 
     def named_ports(self, name: str) -> tuple[tuple[int, int], ...]:
-        """(protocol, number) of the endpoint's ports of that name."""
-        ports = self.endpoint.spec.ports if self.endpoint else ()
-        return tuple((protocol_number(port.protocol), port.port) for port in ports if port.name == name)
+        """(protocol, number) of its ports of that name."""
+        return tuple((protocol_number(port.protocol), port.port) for port in self.ports if port.name == name)
+
+    def address_of(self, version: int) -> Address | None:
+        """Its first address of a family."""
+        return next((a for a in self.addresses if a.version == version), None)
+
+    @property
+    def v4(self) -> tuple[IPv4Address, ...]:
+        """Its IPv4 addresses."""
+        return tuple(a for a in self.addresses if isinstance(a, IPv4Address))
 
 
-def party_of_endpoint(endpoint: Endpoint) -> Party:
-    """An endpoint by its first IPv4 address."""
-    return parties_of_endpoint(endpoint)[0]
+def party_of_endpoint(world: World, endpoint: Endpoint) -> Party:
+    """A workload."""
+    meta, spec = endpoint.metadata, endpoint.spec
+    account = spec.service_account
+    return Party(
+        key=endpoint.key,
+        kinds=model.WORKLOADS,
+        addresses=spec.addresses,
+        labels=world.inherited(labels_of(endpoint)),
+        cluster=meta.cluster,
+        node=spec.node,
+        ports=spec.ports,
+        profiles=(f"kns.{meta.namespace}", *((f"ksa.{meta.namespace}.{account}",) if account else ())),
+    )
 
 
-def parties_of_endpoint(endpoint: Endpoint) -> tuple[Party, ...]:
-    """An endpoint by each of its IPv4 addresses; one party without address when it has none."""
-    labels = labels_of(endpoint)
-    v4 = [a for a in endpoint.spec.addresses if isinstance(a, IPv4Address)]
-    return tuple(Party(address, endpoint, labels) for address in v4 or (None,))
+def host_party(world: World, host: Host) -> Party:
+    """A node; with a host endpoint it is one that Calico's selectors select."""
+    labels = world.inherited({**host.endpoint_labels, CLUSTER_LABEL: host.cluster})
+    labels |= {node_key(k): v for k, v in host.labels.items()}
+    kinds = model.HOSTS if host.endpoint is None else model.HOSTS | {PartyKind.HOST_ENDPOINT}
+    return Party(
+        key=ObjectKey("Node", host.cluster, "", host.name),
+        kinds=kinds,
+        addresses=host.addresses,
+        labels=labels,
+        cluster=host.cluster,
+        node=host.name,
+        ports=host.ports,
+        profiles=host.profiles,
+    )
 
 
-def party_of(world: World, end: ObjectKey | IPv4Address) -> Party:
-    """The end that a probe names; an address that is an endpoint's is that endpoint. Raises KeyError for an unknown key."""
-    if isinstance(end, ObjectKey):
-        return party_of_endpoint(world.endpoints[end])
-    for endpoint in world.endpoints.values():
-        if end in endpoint.spec.addresses:
-            return Party(end, endpoint, labels_of(endpoint))
-    return Party(end, None, None)
+def stranger(address: Address) -> Party:
+    """An address that is nobody's."""
+    return Party(key=None, kinds=model.OUTSIDE, addresses=(address,))
 
 
 def labels_of(endpoint: Endpoint) -> dict[str, str]:

@@ -4,21 +4,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from federation.identities import IdentityNumber
-from federation.policy.world import World
+from federation.identities import CLUSTER_LABEL, WORLD, IdentityNumber
+from federation.policy.model import PartyKind
+from federation.policy.world import LabelledNets, World
 from federation.selectors import Selector
+
+ANY_KIND = frozenset(PartyKind)
 
 
 @dataclass(frozen=True, slots=True)
-class SelectorPredicate:
-    """Is the peer selected: by its labels, or by a network set that holds its address?"""
+class PeerPredicate:
+    """Is the peer one of these kinds, of this cluster ("": any), selected by its labels, or by those of a network set that
+    holds its address? `hosts` are the addresses of the hosts that are; their labels are not in identities."""
 
-    selector: Selector
+    kinds: frozenset[PartyKind]
+    selector: Selector | None
+    cluster: str = ""
+    hosts: tuple[IPv4Network, ...] = ()
 
     @property
     def order(self) -> str:
         """Sort key."""
-        return f"selector {self.selector.text}"
+        text = self.selector.text if self.selector else ""
+        return f"peer {sorted(self.kinds)} {self.cluster} {text} {','.join(map(str, self.hosts))}"
+
+    def is_identity(self, number: IdentityNumber, labels: Mapping[str, str]) -> bool:
+        """Whether an identity has the bit; `labels` are its own and the inherited ones."""
+        if number == WORLD:
+            return PartyKind.OUTSIDE in self.kinds and self.selector is None
+        if PartyKind.WORKLOAD not in self.kinds or (
+            self.cluster and labels.get(CLUSTER_LABEL) != self.cluster
+        ):
+            return False
+        return self.selector is None or self.selector.matches(labels)
+
+    def is_set(self, network_set: LabelledNets) -> bool:
+        """Whether the addresses of a network set have the bit."""
+        if self.selector is None or PartyKind.NETWORK_SET not in self.kinds:
+            return False
+        is_near = not self.cluster or network_set.cluster in ("", self.cluster)
+        return is_near and self.selector.matches(network_set.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +65,7 @@ class NetsPredicate:
         return f"nets {','.join(map(str, self.nets))}"
 
 
-Predicate = SelectorPredicate | NetsPredicate
+Predicate = PeerPredicate | NetsPredicate
 
 
 def number(predicates: Iterable[Predicate]) -> dict[Predicate, int]:
@@ -51,9 +76,10 @@ def number(predicates: Iterable[Predicate]) -> dict[Predicate, int]:
 def identity_rows(world: World, bits: Mapping[Predicate, int]) -> dict[IdentityNumber, int]:
     """The row of every identity that has a bit set."""
     rows: dict[IdentityNumber, int] = {}
-    selectors = [(p.selector, bit) for p, bit in bits.items() if isinstance(p, SelectorPredicate)]
-    for identity, labels in world.identities.items():
-        row = sum(1 << bit for selector, bit in selectors if selector.matches(labels))
+    peers = [(p, bit) for p, bit in bits.items() if isinstance(p, PeerPredicate)]
+    known = {WORLD: {}, **{n: world.inherited(labels) for n, labels in world.identities.items()}}
+    for identity, labels in known.items():
+        row = sum(1 << bit for peer, bit in peers if peer.is_identity(identity, labels))
         if row:
             rows[identity] = row
     return rows
@@ -72,9 +98,10 @@ def prefix_rows(world: World, bits: Mapping[Predicate, int]) -> dict[IPv4Network
         if isinstance(predicate, NetsPredicate):
             add(predicate.nets, bit)
             continue
+        add(predicate.hosts, bit)
         for network_set in world.network_sets:
-            if predicate.selector.matches(network_set.metadata.labels):
-                add(network_set.spec.nets, bit)
+            if predicate.is_set(network_set):
+                add(network_set.nets, bit)
     rows: dict[IPv4Network, int] = {}
     for net in sorted(own, key=lambda n: n.prefixlen):
         rows[net] = own[net] | rows.get(covering(rows, net) or net, 0)

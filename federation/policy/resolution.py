@@ -1,20 +1,20 @@
 """Which policies a subject is under, in which order. Pure order and selection: no rules are looked at."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from federation.kinds.tier import Tier
-from federation.policy.scope import subject_selector
+from federation.policy import model
+from federation.policy.parties import Party
 from federation.policy.tables import Direction
 from federation.policy.world import World
-from federation.rules.policies import Policy
 
 DEFAULT_TIER = "default"
-DEFAULT_TIER_ORDER = 1_000_000.0
-ENFORCED_KINDS = ("GlobalNetworkPolicy", "NetworkPolicy")
-"""Staged kinds may be in a world; they are kept, never enforced."""
-TYPE_NAMES = {Direction.INGRESS: "Ingress", Direction.EGRESS: "Egress"}
+BUILT_IN: dict[str, tuple[float, bool]] = {
+    "kube-admin": (1_000.0, True),
+    DEFAULT_TIER: (1_000_000.0, False),
+    "kube-baseline": (10_000_000.0, True),
+}
+"""Tiers that are always there: their order, and whether they pass (Calico's reserved tiers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +24,46 @@ class TierPolicies:
     name: str
     is_passing: bool
     """Whether an unmatched connection goes on to the next tier (else it is denied)."""
-    policies: tuple[Policy, ...]
+    policies: tuple[model.Policy, ...]
 
 
-def tiers_of(world: World, labels: Mapping[str, str], direction: Direction) -> tuple[TierPolicies, ...]:
-    """The tiers that select what has these labels, in order of evaluation. Empty: selected by nothing."""
-    selected = [
-        policy
-        for policy in world.policies
-        if policy.kind in ENFORCED_KINDS
-        and TYPE_NAMES[direction] in policy.spec.types
-        and subject_selector(policy).matches(labels)
-    ]
-    names = sorted(
-        {policy.spec.tier for policy in selected}, key=lambda name: tier_order(world.tiers.get(name), name)
-    )
+def tiers_of(
+    world: World, subject: Party, direction: Direction, stage: model.Stage = model.Stage.NORMAL
+) -> tuple[TierPolicies, ...]:
+    """The tiers that select a subject, in order of evaluation. Empty: selected by nothing."""
+    selected: dict[str, list[model.Policy]] = {}
+    for policy in world.policies:
+        is_asked = policy.rules(direction) is not None and policy.stage is stage and not policy.is_staged
+        if is_asked and selects_subject(policy.subject, subject):
+            selected.setdefault(policy.tier, []).append(policy)
     return tuple(
         TierPolicies(
             name,
-            is_passing=name in world.tiers and world.tiers[name].spec.default_action == "Pass",
-            policies=tuple(sorted((p for p in selected if p.spec.tier == name), key=policy_order)),
+            is_passing=is_passing(world, name) or not any(direction in p.isolates for p in selected[name]),
+            policies=tuple(sorted(selected[name], key=lambda policy: policy.rank)),
         )
-        for name in names
+        for name in sorted(selected, key=lambda name: tier_order(world, name))
     )
 
 
-def tier_order(tier: Tier | None, name: str) -> tuple[bool, float, str]:
-    """Sort key: by order, without one last, then name; missing tiers after all others (but `default` always exists)."""
+def selects_subject(match: model.Match, subject: Party) -> bool:
+    """Whether a policy's subject match selects an end."""
+    has_kind = match.kinds is None or not match.kinds.isdisjoint(subject.kinds)
+    return has_kind and (match.selector is None or match.selector.matches(subject.labels))
+
+
+def is_passing(world: World, name: str) -> bool:
+    """Whether a tier's default action is Pass."""
+    tier = world.tiers.get(name)
+    if tier is not None:
+        return bool(tier.spec.default_action == "Pass")
+    return BUILT_IN.get(name, (inf, False))[1]
+
+
+def tier_order(world: World, name: str) -> tuple[bool, float, str]:
+    """Sort key: by order, without one last, then name; missing tiers after all others (but the built-in ones always exist)."""
+    tier = world.tiers.get(name)
+    built_in = BUILT_IN.get(name, (inf, False))[0]
     if tier is None:
-        return (name != DEFAULT_TIER, DEFAULT_TIER_ORDER if name == DEFAULT_TIER else inf, name)
-    order = tier.spec.order
-    if order is None:
-        order = DEFAULT_TIER_ORDER if name == DEFAULT_TIER else inf
-    return (False, order, name)
-
-
-def policy_order(policy: Policy) -> tuple[float, str]:
-    """Sort key: by order, without one last; ties by the string name/namespace/kind, as Calico's."""
-    meta = policy.metadata
-    order = inf if policy.spec.order is None else policy.spec.order
-    return (order, f"{meta.name}/{meta.namespace}/{policy.kind}/{meta.cluster}")
+        return (name not in BUILT_IN, built_in, name)
+    return (False, built_in if tier.spec.order is None else tier.spec.order, name)

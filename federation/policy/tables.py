@@ -47,6 +47,8 @@ class RuleReference:
     tier: str
     policy: ObjectKey | None
     index: int | None
+    section: str = ""
+    """The user's list that `index` counts in (ingress, egressDeny …)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from federation.selectors import parse
 PROTOCOLS = ("TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite")
 PORT_PROTOCOLS = ("tcp", "udp", "sctp", "udplite", 6, 17, 132, 136)
 MAX_PORTS = 50
+MAX_NETS = 256
 
 
 def rule_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
@@ -21,6 +22,9 @@ def rule_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
         if not _is_protocol(protocol):
             yield Fault(f"{pointer}/{name}", f"{protocol!r} is not one of {', '.join(PROTOCOLS)}, or 1-255")
     yield from _icmp_faults(pointer, rule)
+    yield from _version_faults(pointer, rule)
+    if rule.http is not None:
+        yield from _http_faults(pointer, rule)
     for name, entity in (("source", rule.source), ("destination", rule.destination)):
         yield from _entity_faults(f"{pointer}/{name}", entity)
         is_numeric = any(not _is_name(port) for port in (*entity.ports, *entity.not_ports))
@@ -48,6 +52,45 @@ def _icmp_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
         yield from _icmp_range_faults(f"{pointer}/{name}", match)
 
 
+def _version_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
+    for name, protocol in (("protocol", rule.protocol), ("notProtocol", rule.not_protocol)):
+        word = str(protocol).lower()
+        if (word == "icmp" and rule.ip_version == 6) or (word == "icmpv6" and rule.ip_version == 4):
+            yield Fault(f"{pointer}/{name}", f"{protocol} does not go with ipVersion {rule.ip_version}")
+
+
+def _http_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
+    if rule.action != "Allow":
+        yield Fault(f"{pointer}/http", "stands in Allow rules only")
+    if rule.protocol is not None and str(rule.protocol).lower() not in ("tcp", "6"):
+        yield Fault(f"{pointer}/protocol", "http needs protocol TCP, or none")
+    for index, path in enumerate(rule.http.paths if rule.http else ()):
+        if bool(path.exact) == bool(path.prefix):
+            yield Fault(f"{pointer}/http/paths/{index}", "one of exact, prefix is needed")
+
+
+def _service_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
+    accounts = entity.service_accounts
+    if accounts is not None and not accounts.names and not accounts.selector:
+        yield Fault(f"{pointer}/serviceAccounts", "names or selector is needed")
+    if entity.services is None:
+        return
+    if not entity.services.name:
+        yield Fault(f"{pointer}/services/name", "is needed")
+    others = (
+        entity.selector,
+        entity.not_selector,
+        entity.namespace_selector,
+        accounts,
+        entity.nets,
+        entity.not_nets,
+    )
+    if any(others):
+        yield Fault(f"{pointer}/services", "stands alone: no selectors, service accounts or nets beside it")
+    if pointer.endswith("/destination") and (entity.ports or entity.not_ports):
+        yield Fault(f"{pointer}/ports", "the service has its own ports")
+
+
 def _icmp_range_faults(pointer: str, match: IcmpMatch) -> Iterable[Fault]:
     if match.type is not None and not 0 <= match.type <= 254:
         yield Fault(f"{pointer}/type", f"{match.type} is not in 0-254")
@@ -70,7 +113,13 @@ def _entity_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
             continue
         if "global()" in selector.text and (name != "namespaceSelector" or selector.text != "global()"):
             yield Fault(f"{pointer}/{name}", "global() stands only in a namespaceSelector, and alone")
+    if entity.service_accounts is not None and entity.service_accounts.selector:
+        try:
+            parse(entity.service_accounts.selector)
+        except SelectorError as error:
+            yield Fault(f"{pointer}/serviceAccounts/selector", error.message)
     yield from _net_faults(pointer, entity)
+    yield from _service_faults(pointer, entity)
     for name, ports in (("ports", entity.ports), ("notPorts", entity.not_ports)):
         if len(ports) > MAX_PORTS:
             yield Fault(f"{pointer}/{name}", f"more than {MAX_PORTS} entries")
@@ -84,6 +133,8 @@ def _entity_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
 
 def _net_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
     for name, nets in (("nets", entity.nets), ("notNets", entity.not_nets)):
+        if len(nets) > MAX_NETS:
+            yield Fault(f"{pointer}/{name}", f"more than {MAX_NETS} entries")
         if len({net.version for net in nets}) > 1:
             yield Fault(f"{pointer}/{name}", "IPv4 and IPv6 prefixes in one rule: write two rules")
     for index, net in enumerate(entity.not_nets):

@@ -1,5 +1,6 @@
 """The rules that policies of both kinds are made of: Calico's field names, Calico's meaning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -18,9 +19,41 @@ class IcmpMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAccountMatch:
-    """Service accounts by name."""
+    """Service accounts by name and by label; both must hold."""
 
     names: tuple[str, ...] = ()
+    selector: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceMatch:
+    """The backends of a Kubernetes Service."""
+
+    name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpPath:
+    """One of the two."""
+
+    exact: str = ""
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMatch:
+    """HTTP methods and paths (carried: not enforced in this release)."""
+
+    methods: tuple[str, ...] = ()
+    paths: tuple[HttpPath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleMetadata:
+    """Notes on a rule; they mean nothing to policy."""
+
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +66,9 @@ class EntityRule:
     not_selector: str = ""
     namespace_selector: str = ""
     service_accounts: ServiceAccountMatch | None = None
+    services: ServiceMatch | None = None
+    domains: tuple[str, ...] = ()
+    """DNS names (carried: not enforced in this release)."""
     ports: tuple[Port, ...] = ()
     not_ports: tuple[Port, ...] = ()
 
@@ -51,6 +87,8 @@ class Rule:
     not_icmp: IcmpMatch | None = field(default=None, metadata={"json": "notICMP"})
     source: EntityRule = EntityRule()
     destination: EntityRule = EntityRule()
+    http: HttpMatch | None = None
+    metadata: RuleMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +109,12 @@ class PolicySpec:
     types: tuple[str, ...] = ()
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
+    do_not_track: bool = False
+    """Of host endpoints: before connection tracking, so replies need rules of their own."""
+    pre_dnat: bool = field(default=False, metadata={"json": "preDNAT"})
+    """Of host endpoints: before destinations are translated."""
+    apply_on_forward: bool = False
+    """Of host endpoints: also for what passes through the host."""
+    performance_hints: tuple[str, ...] = ()
+    staged_action: str = ""
+    """Of staged kinds: Set, Delete, Learn or Ignore."""

@@ -13,6 +13,9 @@ from federation.rules.checks import rule_faults
 from federation.rules.model import PolicySpec
 from federation.selectors import parse
 
+MAX_RULES = 1024
+"""In one direction (as in Calico's API)."""
+
 Policy = Resource[PolicySpec, Status]
 
 
@@ -28,9 +31,33 @@ def check(policy: Policy) -> Iterable[Fault]:
     for index, direction in enumerate(spec.types):
         if direction not in ("Ingress", "Egress"):
             yield Fault(f"/spec/types/{index}", f"{direction!r} is not one of Ingress, Egress")
+    yield from _host_faults(policy)
     for direction, rules in (("ingress", spec.ingress), ("egress", spec.egress)):
+        if len(rules) > MAX_RULES:
+            yield Fault(f"/spec/{direction}", f"more than {MAX_RULES} rules")
         for index, rule in enumerate(rules):
             yield from rule_faults(f"/spec/{direction}/{index}", rule)
+
+
+def _host_faults(policy: Policy) -> Iterable[Fault]:
+    """What doNotTrack, preDNAT and applyOnForward ask of the rest."""
+    spec = policy.spec
+    chosen = [
+        name for name, is_set in (("doNotTrack", spec.do_not_track), ("preDNAT", spec.pre_dnat)) if is_set
+    ]
+    if (chosen or spec.apply_on_forward) and policy.metadata.namespace:
+        yield Fault("/spec", "doNotTrack, preDNAT and applyOnForward are for GlobalNetworkPolicies")
+    if len(chosen) > 1:
+        yield Fault("/spec/preDNAT", "not together with doNotTrack")
+    if chosen and not spec.apply_on_forward:
+        yield Fault("/spec/applyOnForward", f"{chosen[0]} needs it to be true")
+    if spec.pre_dnat and (spec.egress or "Egress" in spec.types):
+        yield Fault("/spec/egress", "preDNAT policies have ingress rules only")
+    is_staged = policy.kind.startswith("Staged")
+    if spec.staged_action and not is_staged:
+        yield Fault("/spec/stagedAction", "is for staged kinds")
+    if is_staged and spec.staged_action not in ("", "Set", "Delete", "Learn", "Ignore"):
+        yield Fault("/spec/stagedAction", "is not one of Set, Delete, Learn, Ignore")
 
 
 def selector_faults(pointer: str, text: str) -> Iterable[Fault]:

@@ -9,7 +9,7 @@ import pytest
 from federation.identities import IdentityNumber
 from federation.policy.compile import compile_tables
 from federation.policy.evaluate import Decision, evaluate
-from federation.policy.parties import Probe, labels_of, protocol_number
+from federation.policy.parties import Probe, labels_of, party_of_endpoint, protocol_number
 from federation.policy.resolution import tiers_of
 from federation.policy.tables import Direction, Verdict
 from federation.policy.walk import Packet, peer_row, walk
@@ -163,8 +163,9 @@ def test_a_tier_of_staged_policies_has_no_default_action() -> None:
 def test_staged_policies_in_a_world_are_never_enforced() -> None:
     place = world()
     staged = made("StagedGlobalNetworkPolicy", "s", {"ingress": [DENY_ALL]})
-    with_staged = World(policies=(staged,), identities=place.identities, endpoints=place.endpoints)
-    assert tiers_of(with_staged, labels_of(DB), Direction.INGRESS) == ()
+    with_staged = world(staged)
+    assert with_staged.policies
+    assert tiers_of(with_staged, party_of_endpoint(place, DB), Direction.INGRESS) == ()
 
 
 def test_a_missing_tier_comes_after_all_others_and_denies() -> None:

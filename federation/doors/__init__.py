@@ -1,0 +1,1 @@
+"""Doors of policy: documents of other worlds, and of ours, into the one model."""

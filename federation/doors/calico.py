@@ -1,0 +1,188 @@
+"""Our policies, which are Calico's (projectcalico.org/v3), into the model: what their selectors mean once the scope is put in.
+
+NetworkPolicy: bound to its namespace and (if it names one) its cluster; its rules' selectors mean the subject's cluster
+unless they name the cluster label. GlobalNetworkPolicy: every cluster. Calico's fine print: as soon as a NetworkPolicy's
+rule uses any selector field it is limited to the policy's namespace, or to those that `namespaceSelector` selects.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import inf
+
+from federation.doors.labels import namespace_key
+from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL
+from federation.policy import model
+from federation.policy.tables import Direction
+from federation.resources.metadata import ObjectKey
+from federation.rules.model import EntityRule, PolicySpec, Rule
+from federation.rules.policies import Policy
+from federation.rules.protocols import protocol_number
+from federation.selectors import ALL, Selector, and_, equals, not_, parse
+from federation.selectors.parser import selector_of
+from federation.selectors.tree import All, And, Compare, Global, Has, In, Node, Not, Or
+
+NAME_KEYS = ("projectcalico.org/name", "kubernetes.io/metadata.name")
+TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
+
+
+def policy_of(policy: Policy) -> model.Policy:
+    """The model's policy of a checked and completed one."""
+    spec, key = policy.spec, policy.key
+    stage = (
+        model.Stage.UNTRACKED
+        if spec.do_not_track
+        else model.Stage.PRE_DNAT
+        if spec.pre_dnat
+        else model.Stage.NORMAL
+    )
+    is_of_hosts_only = stage is not model.Stage.NORMAL
+    is_namespaced = bool(key.namespace or spec.namespace_selector)
+    return model.Policy(
+        key=key,
+        tier=spec.tier,
+        order=inf if spec.order is None else spec.order,
+        subject=model.Match(
+            kinds=frozenset({model.PartyKind.HOST_ENDPOINT})
+            if is_of_hosts_only
+            else model.WORKLOADS
+            if is_namespaced
+            else model.SUBJECTS,
+            selector=subject_selector(spec, key),
+        ),
+        isolates=frozenset() if is_of_hosts_only else frozenset(TYPES[word] for word in spec.types),
+        ingress=_rules(spec.ingress, "ingress", key) if "Ingress" in spec.types else None,
+        egress=_rules(spec.egress, "egress", key) if "Egress" in spec.types else None,
+        stage=stage,
+        is_on_forward=spec.apply_on_forward,
+        is_staged=key.kind.startswith("Staged"),
+    )
+
+
+def subject_selector(spec: PolicySpec, key: ObjectKey) -> Selector:
+    """Which ends a policy applies to."""
+    selected = parse(spec.selector)
+    if key.namespace:
+        selected = and_(selected, equals(NAMESPACE_LABEL, key.namespace))
+    if key.cluster:
+        selected = and_(selected, equals(CLUSTER_LABEL, key.cluster))
+    if spec.namespace_selector:
+        selected = and_(selected, namespaces(spec.namespace_selector))
+    if spec.service_account_selector:
+        selected = and_(selected, inherited(parse(spec.service_account_selector), SERVICE_ACCOUNT_LABEL))
+    return selected
+
+
+def _rules(rules: tuple[Rule, ...], section: str, key: ObjectKey) -> tuple[model.Rule, ...]:
+    return tuple(rule_of(rule, index, section, key.namespace) for index, rule in enumerate(rules))
+
+
+def rule_of(rule: Rule, index: int, section: str, namespace: str) -> model.Rule:
+    """The model's rule; `namespace` is that of the policy, if it has one."""
+    return model.Rule(
+        action=rule.action,
+        index=index,
+        section=section,
+        ip_version=rule.ip_version,
+        protocol=None if rule.protocol is None else protocol_number(rule.protocol),
+        not_protocol=None if rule.not_protocol is None else protocol_number(rule.not_protocol),
+        icmp=rule.icmp,
+        not_icmp=rule.not_icmp,
+        source=match_of(rule.source, namespace, is_destination=False),
+        destination=match_of(rule.destination, namespace, is_destination=True),
+        lacks=tuple(_lacks(rule)),
+    )
+
+
+def _lacks(rule: Rule) -> Iterator[str]:
+    if rule.http is not None:
+        yield "http"
+    if rule.source.domains or rule.destination.domains:
+        yield "domains"
+
+
+@lru_cache(maxsize=65536)
+def match_of(entity: EntityRule, namespace: str, *, is_destination: bool) -> model.Match:
+    """What one side of a rule asks, with the scope put into its selectors."""
+    accounts, services = entity.service_accounts, entity.services
+    references = (
+        ()
+        if services is None
+        else (model.ServiceReference(services.namespace or namespace, services.name, is_destination),)
+    )
+    is_selecting = bool(entity.selector or entity.not_selector or entity.namespace_selector or accounts)
+    if not is_selecting:
+        return _match(entity, None, None, references, is_same_cluster=False)
+    selected = parse(entity.selector)
+    if accounts and accounts.names:
+        selected = and_(
+            selected, selector_of(In(SERVICE_ACCOUNT_LABEL, tuple(sorted(set(accounts.names))), False))
+        )
+    if accounts and accounts.selector:
+        selected = and_(selected, inherited(parse(accounts.selector), SERVICE_ACCOUNT_LABEL))
+    is_positive = bool(entity.selector or entity.namespace_selector or accounts)
+    if entity.namespace_selector:
+        selected = and_(selected, namespaces(entity.namespace_selector))
+    elif namespace:
+        selected = and_(selected, equals(NAMESPACE_LABEL, namespace))
+    is_global_peer = entity.namespace_selector.strip(" \t") == "global()"
+    names_cluster = CLUSTER_LABEL in selected.keys | parse(entity.not_selector).keys
+    is_same_cluster = bool(namespace) and not is_global_peer and not names_cluster
+    unwanted = parse(entity.not_selector) if entity.not_selector else None
+    if not is_positive and not namespace:
+        return _match(entity, None, unwanted, references, is_same_cluster=False)
+    if unwanted is not None:
+        selected = and_(selected, not_(unwanted))
+    return _match(entity, selected, None, references, is_same_cluster=is_same_cluster)
+
+
+def _match(
+    entity: EntityRule,
+    selector: Selector | None,
+    not_selector: Selector | None,
+    services: tuple[model.ServiceReference, ...],
+    *,
+    is_same_cluster: bool,
+) -> model.Match:
+    return model.Match(
+        kinds=None if selector is None else model.LABELLED, selector=selector, not_selector=not_selector, nets=entity.nets,
+        not_nets=entity.not_nets, ports=entity.ports, not_ports=entity.not_ports, services=services, is_same_cluster=is_same_cluster,
+    )  # fmt: skip
+
+
+def namespaces(text: str) -> Selector:
+    """A namespaceSelector as a selector over ends' labels."""
+    selector = parse(text)
+    if isinstance(selector.node, Global):
+        return selector
+    return and_(selector_of(Has(NAMESPACE_LABEL)), inherited(selector, NAMESPACE_LABEL))
+
+
+def inherited(selector: Selector, name_label: str) -> Selector:
+    """`selector` over the labels of a namespace or service account, said of those who live in it."""
+    if selector == ALL:
+        return selector_of(Has(name_label))
+    return selector_of(_renamed(selector.node, name_label))
+
+
+def account_key(key: str) -> str:
+    """Under which name an end carries a label of its service account."""
+    return SERVICE_ACCOUNT_LABEL if key in NAME_KEYS else f"{SERVICE_ACCOUNT_LABEL}/label/{key}"
+
+
+def _renamed(node: Node, name_label: str) -> Node:
+    key = namespace_key if name_label == NAMESPACE_LABEL else account_key
+    match node:
+        case All() | Global():
+            return node
+        case Has(name):
+            return Has(key(name))
+        case Compare(name, operator, value):
+            return Compare(key(name), operator, value)
+        case In(name, values, is_negated):
+            return In(key(name), values, is_negated)
+        case Not(operand):
+            return Not(_renamed(operand, name_label))
+        case And(operands):
+            return And(tuple(_renamed(operand, name_label) for operand in operands))
+        case Or(operands):
+            return Or(tuple(_renamed(operand, name_label) for operand in operands))
