@@ -13,6 +13,7 @@ from rich.table import Table
 
 from api.cli.client import Client, RefusedError, exit_code
 from api.cli.documents import load
+from api.cli.simulate import simulate
 from api.lab import commands as lab
 from federation.errors import CausewayError
 from federation.kinds.registry import kind_named
@@ -30,6 +31,7 @@ app.add_typer(token, name="token")
 app.add_typer(link, name="link")
 app.add_typer(lab.app, name="lab")
 app.command()(lab.demo)
+app.command()(simulate)
 OUT = Console(soft_wrap=True)
 
 Server = Annotated[str, typer.Option(help="URL of the control plane (CAUSEWAY_SERVER).")]

@@ -1,4 +1,5 @@
-"""GlobalNetworkSet: labelled prefixes, which rules' selectors select as they select endpoints."""
+"""GlobalNetworkSet: labelled prefixes, which rules' selectors select as they select endpoints. And NetworkSet, which lives in a
+namespace and is selected by those who mean that namespace."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -27,4 +28,15 @@ KIND = Kind(
     spec=NetworkSetSpec,
     accepted_versions=(API_VERSION, CALICO_VERSION),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
+)
+
+NAMESPACED_KIND = Kind(
+    name="NetworkSet",
+    plural="networksets",
+    short_names=("ns-set",),
+    scope=Scope.NAMESPACE,
+    spec=NetworkSetSpec,
+    accepted_versions=(API_VERSION, CALICO_VERSION),
+    columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
+    is_cluster_optional=True,
 )

@@ -25,6 +25,7 @@ KINDS: tuple[Kind, ...] = (
     network_policy.KIND,
     network_policy.STAGED_KIND,
     global_network_set.KIND,
+    global_network_set.NAMESPACED_KIND,
     link.KIND,
 )
 

@@ -31,7 +31,7 @@ class Matcher:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._selected: dict[tuple[int, int, Address | None], bool] = {}
+        self._selected: dict[tuple[int, int, Address | None, str], bool] = {}
         """By the ids of a match and a party, both of which the world (or its engine) keeps alive."""
 
     def mismatch(
@@ -63,14 +63,11 @@ class Matcher:
         port: tuple[int, int] | None,
     ) -> str:
         """Empty when an end is as asked; else the field in which it is not. Without `port`, ports are not asked."""
-        if (match.kinds is not None or match.selector is not None) and not self._is_selected(
-            match, party, address
-        ):
+        is_asked = match.kinds is not None or match.selector is not None or match.is_same_cluster
+        if is_asked and not self._is_selected(match, party, address, subject.cluster):
             return "selector"
         if match.not_selector is not None and self._is_matched(match.not_selector, party, address):
             return "notSelector"
-        if match.is_same_cluster and party.cluster not in ("", subject.cluster):
-            return "cluster"
         if match.near is not model.Near.ANY:
             is_own = (party.cluster, party.node) == (subject.cluster, subject.node)
             if is_own is not (match.near is model.Near.OWN_HOST):
@@ -85,25 +82,29 @@ class Matcher:
             return ""
         return _port_mismatch(match, party, port)
 
-    def _is_selected(self, match: model.Match, party: Party, address: Address | None) -> bool:
+    def _is_selected(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
+        wanted = cluster if match.is_same_cluster else ""
         if party.key is None:
-            return self._select(match, party, address)
-        key = (id(match), id(party), address)
+            return self._select(match, party, address, wanted)
+        key = (id(match), id(party), address, wanted)
         found = self._selected.get(key)
         if found is None:
-            found = self._selected[key] = self._select(match, party, address)
+            found = self._selected[key] = self._select(match, party, address, wanted)
         return found
 
-    def _select(self, match: model.Match, party: Party, address: Address | None) -> bool:
+    def _select(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
         kinds, selector = match.kinds, match.selector
-        if kinds is None or not kinds.isdisjoint(party.kinds):
+        is_near = not cluster or party.cluster in ("", cluster)
+        if is_near and (kinds is None or not kinds.isdisjoint(party.kinds)):
             is_labelled = selector is None or (party.key is not None and selector.matches(party.labels))
             if is_labelled:
                 return True
         if kinds is not None and model.PartyKind.NETWORK_SET not in kinds:
             return False
         return selector is not None and any(
-            _is_in(address, nets.nets) and selector.matches(nets.labels) for nets in self.world.network_sets
+            _is_in(address, nets.nets) and selector.matches(nets.labels)
+            for nets in self.world.network_sets
+            if not cluster or nets.cluster in ("", cluster)
         )
 
     def _is_matched(self, selector: Selector, party: Party, address: Address | None) -> bool:

@@ -101,7 +101,8 @@ def world_of(resources: Iterable[AnyResource]) -> World:
         network_sets=tuple(
             LabelledNets(labels=r.metadata.labels, nets=r.spec.nets)
             for r in by_kind.get("GlobalNetworkSet", ())
-        ),
+        )
+        + tuple(set_in_namespace(r) for r in by_kind.get("NetworkSet", ())),
         identities={r.spec.number: r.spec.labels for r in by_kind.get("Identity", ())},
         endpoints={r.key: r for r in by_kind.get("Endpoint", ())},
         hosts={
@@ -115,6 +116,13 @@ def world_of(resources: Iterable[AnyResource]) -> World:
         },
         cluster_labels={r.metadata.name: r.metadata.labels for r in by_kind.get("Cluster", ())},
     )
+
+
+def set_in_namespace(resource: AnyResource) -> LabelledNets:
+    """A NetworkSet, with the labels by which selectors mean its namespace and cluster."""
+    meta = resource.metadata
+    where = {NAMESPACE_LABEL: meta.namespace} | ({CLUSTER_LABEL: meta.cluster} if meta.cluster else {})
+    return LabelledNets(labels={**meta.labels, **where}, nets=resource.spec.nets, cluster=meta.cluster)
 
 
 POLICY_KINDS = (

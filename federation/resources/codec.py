@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
@@ -25,6 +25,7 @@ LABEL_KEY = re.compile(
     r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+C = TypeVar("C")
 DOCUMENT_KEYS = {"apiVersion", "kind", "metadata", "spec", "status"}
 
 
@@ -33,7 +34,11 @@ def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
 
     With `is_trusted` (documents that the control plane itself stored or sent) the kind's `check` is not run again.
     """
-    kind = kind_of(document)
+    return decode_as(kind_of(document), document, is_trusted=is_trusted)
+
+
+def decode_as(kind: Kind, document: Mapping[str, Any], *, is_trusted: bool = False) -> AnyResource:
+    """The resource of a document of that kind, registered or not. Raises InvalidInput with every fault."""
     faults: list[Fault] = []
     for key in sorted(set(document) - DOCUMENT_KEYS):
         faults.append(
@@ -53,6 +58,12 @@ def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
     if faults:
         raise _invalid(document, kind, faults)
     return kind.complete(resource)
+
+
+def structured(value: Any, cls: type[C], pointer: str, faults: list[Fault]) -> C | None:
+    """A part of a document as a frozen dataclass; None, and faults, when it is none."""
+    found: C | None = _structure(value, cls, pointer, faults)
+    return found
 
 
 def encode(resource: AnyResource) -> dict[str, Any]:
@@ -215,7 +226,7 @@ def _one_of(value: Any, union: Any) -> Any:
     if value is None and type(None) in members:
         return None
     for member in members:
-        if isinstance(member, type) and is_dataclass(member):
+        if _is_tuple(member) or (isinstance(member, type) and is_dataclass(member)):
             return CONVERTER.structure(value, member)
         if isinstance(value, member) and not isinstance(value, bool):
             return value

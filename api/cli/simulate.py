@@ -1,0 +1,153 @@
+"""`causeway simulate`: verdicts offline, for a user's own documents."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.cli.texts import documents
+from federation.errors import InvalidInput
+from federation.simulation.picture import html
+from federation.simulation.probes import Judge
+from federation.simulation.reading import Simulation, read
+
+Files = Annotated[list[str], typer.Option("-f", "--filename", help="File, folder or - (repeatable).")]
+Cluster = Annotated[str, typer.Option(help="Cluster of objects without the label causeway.dev/cluster.")]
+FORMATS = ("table", "json", "jsonl", "html")
+
+
+def simulate(
+    filename: Files,
+    probes: Annotated[str, typer.Option(help="File of probes, one JSON object a line, or -.")] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="table, json, jsonl, or html (pictures of --all-pairs).")] = "",
+    trace: Annotated[bool, typer.Option("--trace", help="With every tier, policy and rule looked at.")] = False,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every workload to every other.")] = False,
+    port: Annotated[str, typer.Option(help="Port of --all-pairs: number or name.")] = "80",
+    protocol: Annotated[str, typer.Option(help="Protocol of --all-pairs.")] = "TCP",
+    cluster: Cluster = "default",
+) -> None:  # fmt: skip
+    """Judge probes by policies of Calico, Kubernetes, Cilium and Causeway, without a server.
+
+    A probe: {"from": "shop/web", "to": "pay/db", "port": 5432, "protocol": "TCP"}. Ends: namespace/pod, host:node, an address.
+    """
+    if output and output not in FORMATS:
+        raise InvalidInput(f"unknown output {output!r}", hint=f"one of {', '.join(FORMATS)}")
+    if bool(probes) is all_pairs:
+        raise InvalidInput("what is to be judged?", hint="either --probes FILE or --all-pairs")
+    judge = Judge(loaded(filename, cluster))
+    if all_pairs:
+        show_matrix(judge, matrix(judge, port, protocol), output or "table")
+        return
+    show_answers(answers(judge, _lines(probes), has_trace=trace), output or "jsonl")
+
+
+def loaded(filename: list[str], cluster: str) -> Simulation:
+    """The simulation of what files say; what was passed over is told on standard error. Raises InvalidInput."""
+    simulation = read(documents(filename), cluster)
+    if simulation.passed_over:
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(simulation.passed_over.items()))
+        sys.stderr.write(f"causeway: passed over (they say nothing to policy): {said}\n")
+    return simulation
+
+
+def answers(judge: Judge, lines: Iterable[str], *, has_trace: bool) -> Iterator[dict[str, Any]]:
+    """One answer per line that is not blank; a line that cannot be answered is an error of that line."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            probe = json.loads(line)
+        except ValueError as error:
+            yield {"error": f"not JSON: {error}"}
+            continue
+        try:
+            yield judge.answer(probe, has_trace=has_trace)
+        except InvalidInput as error:
+            echo = probe if isinstance(probe, dict) else {}
+            yield {**echo, "error": error.message}
+
+
+Matrix = dict[tuple[str, str], dict[str, Any]]
+
+
+def matrix(judge: Judge, port: str, protocol: str) -> Matrix:
+    """The answer of every pair of workloads."""
+    ends = judge.ends()
+    found: Matrix = {}
+    for source in ends:
+        for destination in ends:
+            probe = {"from": source, "to": destination, "port": port, "protocol": protocol}
+            try:
+                found[source, destination] = judge.answer(probe)
+            except InvalidInput as error:
+                found[source, destination] = {**probe, "error": error.message}
+    return found
+
+
+def show_answers(found: Iterable[dict[str, Any]], output: str) -> None:
+    """Print answers in their order."""
+    if output == "jsonl":
+        for answer in found:
+            sys.stdout.write(json.dumps(answer) + "\n")
+        return
+    if output == "json":
+        sys.stdout.write(json.dumps(list(found), indent=1) + "\n")
+        return
+    if output == "html":
+        raise InvalidInput("html is the picture of --all-pairs")
+    table = Table(box=None, pad_edge=False)
+    for title in ("FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "EGRESS", "INGRESS"):
+        table.add_column(title)
+    for answer in found:
+        cells = [str(answer.get(name, "")) for name in ("from", "to", "port", "protocol")]
+        if "error" in answer:
+            table.add_row(*cells, "[yellow]error[/]", answer["error"])
+            continue
+        colour = "green" if answer["verdict"] == "Allow" else "red"
+        reasons = [reason(answer[side]) for side in ("egress", "ingress")]
+        table.add_row(*cells, f"[{colour}]{answer['verdict']}[/]", *reasons)
+    Console(soft_wrap=True).print(table)
+
+
+def reason(side: dict[str, Any]) -> str:
+    """One side's reason in a few words."""
+    policy = side["policy"]
+    if policy is None:
+        where = f"end of tier {side['tier']}" if side["tier"] else side.get("default", "")
+        return f"{side['verdict']}: {where}"
+    name = "/".join(part for part in (policy["namespace"], policy["name"]) if part)
+    return f"{side['verdict']}: {policy['kind']} {name} {side.get('section', 'rule')} {side['rule']}"
+
+
+def show_matrix(judge: Judge, found: Matrix, output: str) -> None:
+    """Print the matrix of all pairs."""
+    if output in ("json", "jsonl"):
+        show_answers(found.values(), output)
+        return
+    ends = judge.ends()
+    if output == "html":
+        sys.stdout.write(html(ends, found))
+        return
+    table = Table(title="who reaches whom", box=None)
+    for column in ("from \\ to", *ends):
+        table.add_column(column.replace("/", "\n"))
+    marks = {"Allow": "[green]+[/]", "Deny": "[red]-[/]", None: "[yellow]?[/]"}
+    for source in ends:
+        table.add_row(source, *(marks[found[source, to].get("verdict")] for to in ends))
+    Console(soft_wrap=True).print(table)
+
+
+def _lines(path: str) -> Iterator[str]:
+    if path == "-":
+        yield from sys.stdin
+        return
+    try:
+        with Path(path).open() as file:
+            yield from file
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error

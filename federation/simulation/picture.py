@@ -1,0 +1,39 @@
+"""The matrix of all pairs as a picture: one page of HTML with an SVG, no script, nothing from elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+CELL, LEFT, TOP = 22, 220, 200
+COLOURS = {"Allow": "#2e7d32", "Deny": "#c62828", None: "#f9a825"}
+SIGNS = {"Allow": "+", "Deny": "-", None: "?"}
+
+
+def html(ends: Sequence[str], found: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """The page. Each cell says its reason when pointed at; colour is not its only sign."""
+    width, height = LEFT + CELL * len(ends) + 20, TOP + CELL * len(ends) + 20
+    parts = []
+    for row, source in enumerate(ends):
+        y = TOP + row * CELL
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(source)}</text>')
+        x = LEFT + row * CELL + 15
+        parts.append(
+            f'<text x="{x}" y="{TOP - 8}" transform="rotate(-60 {x} {TOP - 8})">{escape(source)}</text>'
+        )
+        for column, destination in enumerate(ends):
+            parts.append(_cell(LEFT + column * CELL, y, found[source, destination]))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Who reaches whom</title>'
+        "<style>body{font:14px sans-serif}text{font-size:12px}</style>"
+        f"<h1>Who reaches whom</h1><p>Rows: from. Columns: to. + allowed, - denied, ? cannot be said.</p>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img">{"".join(parts)}</svg></html>\n'
+    )
+
+
+def _cell(x: int, y: int, answer: Mapping[str, Any]) -> str:
+    verdict = answer.get("verdict")
+    said = f"{answer.get('from')} to {answer.get('to')}: {verdict or answer.get('error')}"
+    return (
+        f'<g><title>{escape(said)}</title><rect x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" fill="{COLOURS[verdict]}"/>'
+        f'<text x="{x + CELL / 2 - 1}" y="{y + 15}" fill="white" text-anchor="middle">{SIGNS[verdict]}</text></g>'
+    )

@@ -1,0 +1,169 @@
+"""Probes: questions as users write them, and the answers with their reasons."""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from federation.errors import InvalidInput
+from federation.policy.evaluate import Engine, SideDecision
+from federation.policy.parties import Party, Probe
+from federation.policy.tables import Verdict
+from federation.policy.world import Address
+from federation.resources.metadata import ObjectKey
+from federation.rules.protocols import PROTOCOLS, WITH_PORTS, protocol_number
+from federation.simulation.reading import Simulation
+
+ECHO = {4: 8, 6: 128}
+FIELDS = ("from", "to", "port", "protocol", "icmp")
+SELF = {"verdict": "Allow", "tier": None, "policy": None, "rule": None, "default": "to itself"}
+
+
+class Judge:
+    """Answers probes in one simulated world. `cluster` is meant where a name names none."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self.engine = Engine(simulation.world)
+        self._by_name: dict[str, list[ObjectKey]] = {}
+        for key in simulation.world.endpoints:
+            self._name(key, f"{key.namespace}/{key.name}", f"{key.cluster}/{key.namespace}/{key.name}")
+        for place, host in simulation.on_host.items():
+            self._name(ObjectKey("Node", host[0], "", host[1]), "/".join(place[1:]), "/".join(place))
+        for cluster, name in simulation.world.hosts:
+            self._name(ObjectKey("Node", cluster, "", name), f"host:{name}", f"host:{cluster}/{name}")
+
+    def _name(self, key: ObjectKey, *names: str) -> None:
+        for name in names:
+            self._by_name.setdefault(name, []).append(key)
+
+    def ends(self) -> list[str]:
+        """Every workload's name, the shortest that is unambiguous."""
+        found = []
+        for key in sorted(self.simulation.world.endpoints):
+            short = f"{key.namespace}/{key.name}"
+            found.append(short if len(self._by_name[short]) == 1 else f"{key.cluster}/{short}")
+        return found
+
+    def end(self, text: Any) -> ObjectKey | Address:
+        """The end of that name. Raises InvalidInput."""
+        if not isinstance(text, str) or not text:
+            raise InvalidInput(f'{text!r} names no end: "namespace/pod", "host:node" or an address is needed')
+        try:
+            return ip_address(text)
+        except ValueError:
+            keys = self._by_name.get(text, [])
+        if len(keys) == 1:
+            return keys[0]
+        if keys:
+            clusters = ", ".join(sorted(key.cluster for key in keys))
+            raise InvalidInput(
+                f"{text!r} stands in several clusters ({clusters}): write cluster/namespace/pod"
+            )
+        raise InvalidInput(f"{text!r} is not known")
+
+    def answer(self, probe: Mapping[str, Any], *, has_trace: bool = False) -> dict[str, Any]:
+        """The probe's fields, the verdict and both sides. Raises InvalidInput when the probe means nothing."""
+        if not isinstance(probe, Mapping):
+            raise InvalidInput("a probe is an object")
+        if unknown := sorted(set(probe) - {*FIELDS, "sourcePort", "name", "expect"}):
+            raise InvalidInput(f"unknown field(s) {', '.join(unknown)}; known: {', '.join(FIELDS)}")
+        source, destination = self.end(probe.get("from")), self.end(probe.get("to"))
+        asked = self._asked(probe, source, destination)
+        echo = {name: probe[name] for name in FIELDS if name in probe}
+        if self.engine.party(source) is self.engine.party(destination):
+            return {**echo, "verdict": "Allow", "egress": dict(SELF), "ingress": dict(SELF)}
+        decision = self.engine.decide(asked, has_trace=has_trace)
+        return {
+            **echo,
+            "verdict": _word(decision.verdict),
+            "egress": _side(decision.egress, has_trace=has_trace),
+            "ingress": _side(decision.ingress, has_trace=has_trace),
+        }
+
+    def _asked(
+        self, probe: Mapping[str, Any], source: ObjectKey | Address, destination: ObjectKey | Address
+    ) -> Probe:
+        protocol = _protocol(probe.get("protocol", "TCP"))
+        icmp = probe.get("icmp")
+        is_v6 = any(getattr(end, "version", 4) == 6 for end in (source, destination))
+        kind = ECHO[6 if is_v6 or protocol == 58 else 4]
+        code = 0
+        if icmp is not None:
+            if not isinstance(icmp, Mapping) or protocol not in (1, 58):
+                raise InvalidInput('icmp is an object like {"type": 8, "code": 0}, with protocol ICMP')
+            kind, code = (
+                _number("icmp.type", icmp.get("type", kind), 255),
+                _number("icmp.code", icmp.get("code", 0), 255),
+            )
+        port = self._port(probe.get("port"), protocol, self.engine.party(destination))
+        return Probe(
+            source=source,
+            destination=destination,
+            protocol=protocol,
+            destination_port=port,
+            source_port=_number("sourcePort", probe.get("sourcePort", 40000), 65535),
+            icmp_type=kind,
+            icmp_code=code,
+        )
+
+    def _port(self, port: Any, protocol: int, destination: Party) -> int:
+        if protocol not in WITH_PORTS:
+            return 0
+        if port is None:
+            raise InvalidInput("port is needed")
+        if isinstance(port, str) and not port.isdigit():
+            found = sorted({number for proto, number in destination.named_ports(port) if proto == protocol})
+            if not found:
+                raise InvalidInput(f"the destination has no port called {port!r} of that protocol")
+            return found[0]
+        return _number("port", int(port) if isinstance(port, str) else port, 65535)
+
+
+def _protocol(given: Any) -> int:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 255:
+        return given
+    if isinstance(given, str) and (given.lower() in PROTOCOLS or given.isdigit()):
+        return int(given) if given.isdigit() else protocol_number(given)
+    raise InvalidInput(f"protocol {given!r} is not one of TCP, UDP, SCTP, ICMP, or a number")
+
+
+def _number(name: str, value: Any, limit: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+        raise InvalidInput(f"{name} {value!r} is not in 0-{limit}")
+    return value
+
+
+def _word(verdict: Verdict) -> str:
+    return "Allow" if verdict is Verdict.ALLOW else "Deny"
+
+
+def _side(side: SideDecision, *, has_trace: bool) -> dict[str, Any]:
+    reference = side.reference
+    found: dict[str, Any] = {
+        "verdict": _word(side.verdict),
+        "tier": reference.tier if reference else None,
+        "policy": _policy(reference.policy) if reference else None,
+        "rule": reference.index if reference else None,
+    }
+    if reference and reference.section not in ("", "ingress", "egress"):
+        found["section"] = reference.section
+    if found["rule"] is None:
+        found["default"] = side.default
+    if has_trace:
+        found["trace"] = list(_trace(side))
+    return found
+
+
+def _policy(key: ObjectKey | None) -> dict[str, str] | None:
+    if key is None:
+        return None
+    found = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
+    return {**found, "cluster": key.cluster} if key.cluster else found
+
+
+def _trace(side: SideDecision) -> Iterator[dict[str, Any]]:
+    for step in side.trace:
+        found: dict[str, Any] = {"tier": step.tier, "policy": _policy(step.policy)}
+        if step.index is not None:
+            found |= {"section": step.section, "rule": step.index}
+        yield {**found, "action": step.action, "matched": not step.mismatch, "mismatch": step.mismatch}

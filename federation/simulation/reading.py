@@ -1,0 +1,230 @@
+"""Documents of all worlds into one world. All of them, or none: every fault is said with its source, and then nothing is judged."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from federation.doors import admin, calico, cilium, cilium_checks, kubernetes
+from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
+from federation.errors import Fault, InvalidInput
+from federation.identities import CLUSTER_LABEL
+from federation.kinds import host_endpoint, profile
+from federation.kinds.registry import BY_NAME
+from federation.kinds.tier import CALICO_VERSION
+from federation.policy import model
+from federation.policy.world import POLICY_KINDS, Host, World, world_of
+from federation.resources.codec import decode_as, structured
+from federation.resources.kind import Kind
+from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
+from federation.simulation.inventory import KNOWN, Inventory, Reader, inventory_of
+from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_documents
+
+OWN_KINDS = (
+    *POLICY_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
+)  # fmt: skip
+ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy")
+CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
+READ = (
+    KNOWN
+    | {(group, kind) for group in ("projectcalico.org", "causeway.dev") for kind in OWN_KINDS}
+    | {("networking.k8s.io", "NetworkPolicy")}
+    | {("policy.networking.k8s.io", kind) for kind in ADMIN_KINDS}
+    | {("cilium.io", kind) for kind in (*CILIUM_KINDS, "CiliumCIDRGroup")}
+)
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """A world, and the names by which people speak of its ends."""
+
+    world: World
+    on_host: dict[tuple[str, str, str], tuple[str, str]]
+    passed_over: dict[str, int]
+    """How many documents of which kinds say nothing to policy."""
+
+
+def read(documents: Iterable[tuple[str, Any]], cluster: str = "default") -> Simulation:
+    """The simulation that (source, document) pairs make. Raises InvalidInput with all faults."""
+    listed = sort_documents(documents, READ)
+    faults = list(listed.faults)
+    stands = inventory_of(listed, cluster)
+    faults += stands.faults
+    own = _own(listed, cluster, faults)
+    base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")])
+    policies = [*base.policies, *_foreign(listed, stands, faults)]
+    if faults:
+        shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
+        raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
+    hosts = {**base.hosts, **stands.hosts}
+    _add_host_endpoints(hosts, own, cluster)
+    world = replace(
+        base,
+        policies=tuple(policies),
+        endpoints={**base.endpoints, **stands.endpoints},
+        hosts=hosts,
+        services=stands.services,
+        namespace_labels=stands.namespaces,
+        account_labels=stands.accounts,
+        profiles={(r.metadata.cluster, r.metadata.name): _profile(r) for r in own if r.kind == "Profile"},
+    )
+    return Simulation(world=world, on_host=stands.on_host, passed_over=listed.passed_over)
+
+
+def _own(listed: Sorted, cluster: str, faults: list[SourceFault]) -> list[AnyResource]:
+    """Documents of our own kinds, which are Calico's too."""
+    found = []
+    for group in ("causeway.dev", "projectcalico.org"):
+        for sourced in listed.of(group, *OWN_KINDS):
+            kind = KINDS[sourced.kind]
+            try:
+                found.append(decode_as(kind, _placed(sourced, kind, cluster)))
+            except InvalidInput as error:
+                inner = error.faults or (Fault("", error.message),)
+                faults += [SourceFault(sourced.source, fault) for fault in inner]
+                continue
+            version = str(sourced.document.get("apiVersion"))
+            if version not in (*kind.accepted_versions, API_VERSION, CALICO_VERSION):
+                faults.append(
+                    SourceFault(sourced.source, Fault("/apiVersion", f"unknown version {version!r}"))
+                )
+    return found
+
+
+def _placed(sourced: Sourced, kind: Kind, cluster: str) -> dict[str, Any]:
+    """The document with the cluster that its label names, and Kubernetes' default namespace."""
+    document = dict(sourced.document)
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    metadata = dict(metadata)
+    labels = metadata.get("labels")
+    label = labels.get(CLUSTER_LABEL) if isinstance(labels, dict) else None
+    if kind.scope is not Scope.FEDERATION and "cluster" not in metadata:
+        if label:
+            metadata["cluster"] = label
+        elif not kind.is_cluster_optional:
+            metadata["cluster"] = cluster
+    if kind.scope is Scope.NAMESPACE:
+        metadata.setdefault("namespace", "default")
+    elif sourced.group == "projectcalico.org":
+        metadata.pop("namespace", None)
+    return {**document, "metadata": metadata}
+
+
+def _profile(resource: AnyResource) -> model.Policy:
+    spec = resource.spec
+    return model.Policy(
+        key=resource.key,
+        tier="profile",
+        subject=model.Match(kinds=model.NOBODY),
+        ingress=tuple(calico.rule_of(rule, n, "ingress", "") for n, rule in enumerate(spec.ingress)),
+        egress=tuple(calico.rule_of(rule, n, "egress", "") for n, rule in enumerate(spec.egress)),
+    )
+
+
+def _add_host_endpoints(hosts: dict[tuple[str, str], Host], own: list[AnyResource], cluster: str) -> None:
+    """Give each host its host endpoint; of several, the one for all interfaces, then by name."""
+    chosen = [r for r in own if r.kind == "HostEndpoint"]
+    chosen.sort(key=lambda r: (r.spec.interface_name != "*", r.metadata.name), reverse=True)
+    for resource in chosen:
+        place = (resource.metadata.cluster or cluster, resource.spec.node)
+        host = hosts.get(place) or Host(cluster=place[0], name=place[1])
+        addresses = tuple(dict.fromkeys((*host.addresses, *resource.spec.expected_ips)))
+        hosts[place] = replace(
+            host,
+            addresses=addresses,
+            endpoint=resource.key,
+            endpoint_labels=resource.metadata.labels,
+            ports=resource.spec.ports,
+            profiles=resource.spec.profiles,
+        )
+
+
+def _foreign(listed: Sorted, stands: Inventory, faults: list[SourceFault]) -> list[model.Policy]:
+    """Policies of Kubernetes and of Cilium."""
+    found: list[model.Policy] = []
+    for sourced in listed.of("networking.k8s.io", "NetworkPolicy"):
+        spec = _spec(sourced, kubernetes.NetworkPolicySpec, faults, kubernetes.faults)
+        if spec is not None:
+            found.append(kubernetes.policy_of(_key(sourced, faults, is_namespaced=True), spec))
+    for sourced in listed.of("policy.networking.k8s.io", *ADMIN_KINDS):
+        key = _key(sourced, faults, is_namespaced=False)
+        checked = _spec(sourced, admin.AdminSpec, faults, _admin_check(key))
+        if checked is not None:
+            found.append(admin.policy_of(key, checked))
+    around = _cilium_surroundings(listed, stands, faults)
+    for sourced in listed.of("cilium.io", *CILIUM_KINDS):
+        key = _key(sourced, faults, is_namespaced=sourced.kind == "CiliumNetworkPolicy")
+        specs = _cilium_specs(sourced, key, faults)
+        found += cilium.policies_of(key, specs, around)
+    return found
+
+
+def _admin_check(key: ObjectKey) -> Callable[[admin.AdminSpec], Iterable[Fault]]:
+    return lambda spec: admin.faults(key.kind, key.name, spec)
+
+
+def _key(sourced: Sourced, faults: list[SourceFault], *, is_namespaced: bool) -> ObjectKey:
+    reader = Reader(sourced, faults)
+    cluster = reader.labels("metadata", "labels").get(CLUSTER_LABEL, "")
+    return ObjectKey(sourced.kind, cluster, reader.namespace if is_namespaced else "", reader.name)
+
+
+def _spec(
+    sourced: Sourced,
+    cls: type[S],
+    faults: list[SourceFault],
+    check: Callable[[S], Iterable[Fault]],
+    place: str = "spec",
+    value: Any = None,
+) -> S | None:
+    """A spec that has passed its checks; None (with faults) when it has not."""
+    found: list[Fault] = []
+    given = sourced.document.get("spec") if value is None else value
+    spec = structured({} if given is None else given, cls, f"/{place}", found)
+    if spec is not None and not found:
+        found += check(spec)
+    faults += [SourceFault(sourced.source, fault) for fault in found]
+    return None if found else spec
+
+
+def _cilium_specs(
+    sourced: Sourced, key: ObjectKey, faults: list[SourceFault]
+) -> list[tuple[str, CiliumSpec]]:
+    document = sourced.document
+    places: list[tuple[str, Any]] = [("spec", document["spec"])] if "spec" in document else []
+    listed = document.get("specs", [])
+    if isinstance(listed, list):
+        places += [(f"specs/{n}", each) for n, each in enumerate(listed)]
+    if not places:
+        faults.append(SourceFault(sourced.source, Fault("/spec", "is needed")))
+    found = []
+    for place, value in places:
+        spec = _spec(sourced, CiliumSpec, faults, _cilium_check(place, key), place, value)
+        if spec is not None:
+            found.append((place, spec))
+    return found
+
+
+def _cilium_check(place: str, key: ObjectKey) -> Callable[[CiliumSpec], Iterable[Fault]]:
+    is_clusterwide = key.kind == "CiliumClusterwideNetworkPolicy"
+    return lambda spec: cilium_checks.spec_faults(f"/{place}", spec, is_clusterwide=is_clusterwide)
+
+
+def _cilium_surroundings(listed: Sorted, stands: Inventory, faults: list[SourceFault]) -> cilium.Surroundings:
+    groups: dict[str, tuple[str, ...]] = {}
+    labels: dict[str, dict[str, str]] = {}
+    for sourced in listed.of("cilium.io", "CiliumCIDRGroup"):
+        reader = Reader(sourced, faults)
+        spec = _spec(sourced, CidrGroupSpec, faults, _group_faults)
+        if spec is not None:
+            groups[reader.name] = spec.external_cidrs
+            labels[reader.name] = reader.labels("metadata", "labels")
+    return cilium.Surroundings(groups=groups, group_labels=labels, services=stands.service_labels)
+
+
+def _group_faults(spec: CidrGroupSpec) -> Iterable[Fault]:
+    for index, text in enumerate(spec.external_cidrs):
+        yield from cilium_checks.prefix_faults(f"/spec/externalCIDRs/{index}", text)
