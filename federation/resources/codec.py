@@ -228,7 +228,7 @@ def _one_of(value: Any, union: Any) -> Any:
     for member in members:
         if _is_tuple(member) or (isinstance(member, type) and is_dataclass(member)):
             return CONVERTER.structure(value, member)
-        if isinstance(value, member) and not isinstance(value, bool):
+        if isinstance(value, member) and (member is bool or not isinstance(value, bool)):
             return value
         if member is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
