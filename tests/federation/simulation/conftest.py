@@ -70,3 +70,13 @@ def ask() -> Callable[[str], Ask]:
 def judge_of() -> Callable[..., Judge]:
     """judge_of(policies) answers probes."""
     return judged
+
+
+@pytest.fixture(scope="session")
+def world_documents() -> list[dict[str, Any]]:
+    """The documents of the small world, with a service in it."""
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "y"},
+        "spec": {"selector": {"pod": "a"}, "ports": [{"port": 80}]},
+    }  # fmt: skip
+    return [*PODS, *yaml.safe_load_all(WORLD), service]
