@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
-from nodeagent.agent import load_settings, run_agent
+from nodeagent.agent import run_agent
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.linux.routes import RouteDriver
 from nodeagent.reconcile import Drivers
+from nodeagent.settings import load_settings
 from nodeagent.tunnel_part import TunnelPart
 from tunnels.driver.userspace import UserspaceTunnel
 from tunnels.keys import load_or_make

@@ -1,192 +1,248 @@
-"""The process of `causeway agent`: follow, decide, converge, report. Fail static: nothing here ends what the kernel does."""
+"""The process of `causeway agent`: follow, decide, converge, report. Fail static: nothing here ends what the kernel does.
+
+Each stage is a job of its own and leaves the next one its newest value, so that none waits for a slower one::
+
+    follow ──state──▶ decide (thread) ──desired──▶ reconcile (thread) ──report──▶ deliver
+        └────state──▶ keep (cache, thread)     every job ──status──▶ write (thread)
+"""
 
 import asyncio
-import json
-import random
+import os
 import signal
-import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from federation.errors import CausewayError, InvalidInput
-from federation.resources.metadata import ObjectKey
+from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
 from nodeagent import cache
 from nodeagent.client import ControlChannel, HttpChannel
-from nodeagent.desired import desired
-from nodeagent.drivers import ObjectReport
+from nodeagent.desired import Decider
+from nodeagent.drivers import Desired, ObjectReport
+from nodeagent.pace import LASTED_SECONDS, Backoff, Clock, Latest, SystemClock
 from nodeagent.reconcile import Drivers, Reconciler
-from nodeagent.replica import Replica, State, resources_of
+from nodeagent.replica import Replica, State
+from nodeagent.reporter import Reporter
+from nodeagent.settings import AgentSettings
+from nodeagent.status import AgentStatus, Faults, StatusBook, birth_of, write_status
 
 LOG = structlog.get_logger("agent")
-MAX_BACKOFF_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSettings:
-    """Who this node is and where it keeps things; from `agent.toml` in the state directory, which joining writes."""
-
-    server: str
-    cluster: str
-    node: str
-    state_dir: Path
-    credential: str = field(repr=False, default="")
-    pin_dir: str = ""
-    """Folder of this node's pins below a bpffs; empty: /sys/fs/bpf/causeway/<cluster>-<node>."""
-    interface: str = "cw-wg0"
-    """WireGuard interface, at most 15 characters."""
-    listen_port: int = 51820
-    resync_seconds: int = 30
-
-    @property
-    def pins(self) -> Path:
-        """Where pins are."""
-        return Path(self.pin_dir or f"/sys/fs/bpf/causeway/{self.cluster}-{self.node}")
-
-    @property
-    def key(self) -> ObjectKey:
-        """This node."""
-        return ObjectKey("Node", self.cluster, "", self.node)
-
-
-def load_settings(state_dir: Path) -> AgentSettings:
-    """Read what joining wrote. Raises InvalidInput."""
-    try:
-        content = tomllib.loads((state_dir / "agent.toml").read_text())
-        credential = (state_dir / "credential").read_text().strip()
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(f"this node has not joined: {error}", hint="run: causeway join") from error
-    known = {f.name for f in fields(AgentSettings)} - {"state_dir", "credential"}
-    if unknown := sorted(content.keys() - known):
-        raise InvalidInput(
-            f"unknown keys in agent.toml: {', '.join(unknown)}", hint=f"known: {', '.join(sorted(known))}"
-        )
-    return AgentSettings(state_dir=state_dir, credential=credential, **content)
+Watcher = Callable[[Callable[[], None]], Awaitable[None]]
+"""A job beside the agent: it gets `Reconciler.retry`, to call when it sees the kernel move."""
 
 
 class Agent:
-    """Joins the parts: channel, replica, cache, reconciler."""
+    """Joins the stages. `book` holds what it knows of itself."""
 
     def __init__(
-        self, settings: AgentSettings, channel: ControlChannel, drivers: Drivers, jitter: Callable[[], float]
+        self, settings: AgentSettings, channel: ControlChannel, drivers: Drivers, clock: Clock | None = None
     ) -> None:
         self.settings = settings
         self.channel = channel
-        self.reconciler = Reconciler(drivers, settings.resync_seconds)
-        self.jitter = jitter
-        self.unread: list[tuple[str, str]] = []
-        self.cache_fault = ""
-        self.key_fault = ""
-        self.is_connected = False
-        self.has_state = False
+        self.clock = clock or SystemClock()
+        self.reconciler = Reconciler(drivers, settings.resync_seconds, self.clock)
+        self._to_decide: Latest[State] = Latest()
+        self._to_keep: Latest[State] = Latest()
+        self._to_write: Latest[AgentStatus] = Latest()
+        self.book = StatusBook(
+            AgentStatus(
+                pid=os.getpid(),
+                process_birth=birth_of(os.getpid()),
+                cluster=settings.cluster,
+                node=settings.node,
+                started=self.clock.now(),
+                drivers=drivers.names(),
+            ),
+            self.clock.now,
+            self._to_write.put,
+        )
+        self._reports: Reporter[tuple[int, Faults]] = Reporter(
+            "report", lambda report: channel.report(*report), self.clock, self._delivered
+        )
+        self._keys: Reporter[str] = Reporter(
+            "public key",
+            lambda key: channel.publish_key(key, settings.listen_port),
+            self.clock,
+            self._delivered,
+        )
+        self._connected_at: float | None = None
+        self._said = ""
+        self._has_state = False
+        self._has_word = False
+        self._never = asyncio.Event()
 
-    async def run(self, public_key: str = "") -> None:
+    async def run(self, public_key: str = "", watchers: Sequence[Watcher] = ()) -> None:
         """For ever: start from the cache, follow the control plane, converge, report."""
-        state, wrong = cache.load(self._cache_path)
+        state, wrong = await asyncio.to_thread(cache.load, self._cache_path)
+        self.book.note(cache=wrong or "ok")
         if wrong:
-            LOG.warning("cache was corrupt", detail=wrong)
+            LOG.warning("cache was not used", detail=wrong)
+            self.book.went_wrong(wrong)
         if state.documents:
-            self._want(state)
+            self._take(state)
+        if public_key:
+            self._keys.offer(public_key)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.reconciler.run(self._converged), name="reconcile")
-            group.create_task(self._follow(Replica(state), public_key), name="follow")
+            group.create_task(self._follow(Replica(state)), name="follow")
+            group.create_task(self._decide(), name="decide")
+            group.create_task(self.reconciler.run(self._ended_round), name="reconcile")
+            group.create_task(self._reports.run(), name="deliver reports")
+            group.create_task(self._keys.run(), name="deliver the public key")
+            group.create_task(self._keep(), name="keep the cache")
+            group.create_task(self._write(), name="write the status")
+            for watcher in watchers:
+                group.create_task(self._watch(watcher), name="watch")
 
     @property
     def _cache_path(self) -> Path:
         return self.settings.state_dir / "cache.json"
 
-    async def _follow(self, replica: Replica, public_key: str) -> None:
-        failures = 0
+    async def _follow(self, replica: Replica) -> None:
+        """The stream, again and again; the only writer of the replica."""
+        backoff = Backoff(self.clock)
         while True:
             try:
-                since = replica.state.revision or None
-                async for message in self.channel.messages(since):
-                    if not self.is_connected:
-                        self.is_connected, failures = True, 0
-                        await self._publish(public_key)
-                    before = replica.state
-                    state = replica.take(message)
-                    if state is not None and (state.documents != before.documents or not self.has_state):
-                        self._want(state)
-                        await self._save(state)
-                    elif state is not None and state.revision != before.revision:
-                        self._want(state)
-            except CausewayError as error:
-                LOG.warning("control plane was lost", code=error.code, detail=error.message)
-            self.is_connected = False
-            self._write_status(replica.state.revision)
-            failures += 1
-            await asyncio.sleep(min(0.1 * 2**failures, MAX_BACKOFF_SECONDS) * self.jitter())
+                await self._read_stream(replica)
+                error: CausewayError = Unavailable("the control plane ended the stream")
+            except CausewayError as caught:
+                error = caught
+            began, self._connected_at = self._connected_at, None
+            if began is not None and self.clock.monotonic() - began >= LASTED_SECONDS:
+                backoff.reset()
+            self._lost(error)
+            await self.clock.wait(self._never, backoff.after(error))
 
-    async def _publish(self, public_key: str) -> None:
-        """Tell our key; a refusal costs the tunnels, never the policy."""
-        self.key_fault = ""
-        if not public_key:
-            return
-        try:
-            await self.channel.publish_key(public_key, self.settings.listen_port)
-        except CausewayError as error:
-            self.key_fault = error.message
-            LOG.error("public key was refused", code=error.code, detail=error.message)
+    async def _read_stream(self, replica: Replica) -> None:
+        async with aclosing(self.channel.messages(replica.state.resume_from)) as messages:
+            async for message in messages:
+                if self._connected_at is None:
+                    self._connected()
+                before, state = replica.state, replica.take(message)
+                if state is None:
+                    continue
+                is_same = state.documents is before.documents and state.unread == before.unread
+                if not is_same:
+                    self._to_keep.put(state)
+                if not is_same or state.revision != before.revision or not self._has_state:
+                    self._take(state)
 
-    def _want(self, state: State) -> None:
-        """Hand a state to the reconciler; one that cannot be compiled is said so, and the last good one stays enforced."""
-        resources, self.unread = resources_of(state.documents.values())
-        try:
-            wanted = desired(resources, self.settings.key, state.revision)
-        except (CausewayError, KeyError, ValueError) as error:
-            LOG.error("state was not compiled", revision=state.revision, detail=str(error))
-            self.unread.append(
-                (f"revision {state.revision}", f"not compiled, the last good state is kept: {error}")
+    def _take(self, state: State) -> None:
+        self._has_state = True
+        self.book.note(revision_wanted=state.revision)
+        self._to_decide.put(state)
+
+    def _connected(self) -> None:
+        LOG.info("control plane was reached", server=self.settings.server)
+        self._connected_at, self._said = self.clock.monotonic(), ""
+        self.book.note(connected_since=self.clock.now())
+        self._reports.reconnected()
+        self._keys.reconnected()
+
+    def _lost(self, error: CausewayError) -> None:
+        if error.message != self._said:  # once, until it is something else or was good meanwhile
+            self._said = error.message
+            is_refusal = isinstance(error, Unauthenticated | Forbidden)
+            say = LOG.error if is_refusal else LOG.warning
+            say("control plane was lost", code=error.code, detail=error.message, hint=error.hint)
+        self.book.went_wrong(error.message, connected_since=None)
+
+    async def _decide(self) -> None:
+        """Compile the newest state, off the loop; one that cannot be compiled is said so, and the last good one stays enforced."""
+        decider = Decider(self.settings.key)
+        while True:
+            state = await self._to_decide.take()
+            try:
+                wanted = await asyncio.to_thread(decider.decide, state)
+            except Exception as error:  # noqa: BLE001 - the top of the job: no document may end the agent
+                said = f"not compiled, the last good state is kept: {str(error) or repr(error)}"
+                LOG.error("state was not compiled", revision=state.revision, detail=said)
+                self.book.blame("compiler", ((f"revision {state.revision}", "compiler", said),))
+                self.book.went_wrong(f"revision {state.revision}: {said}")
+                self._has_word = True
+                self._report()
+            else:
+                self.book.blame("compiler", ())
+                self.reconciler.want(wanted)
+
+    def _ended_round(self, wanted: Desired, found: tuple[ObjectReport, ...]) -> None:
+        faults = tuple((fault.key, fault.reason, fault.message) for fault in (*wanted.faults, *found))
+        if self.book.blame("round", faults) and faults:
+            key, _, message = faults[-1]
+            LOG.warning(
+                "round left faults", revision=wanted.revision, count=len(faults), key=key, detail=message
             )
-            self.reconciler.retry()
-            return
-        self.has_state = True
-        self.reconciler.want(wanted)
+            self.book.went_wrong(f"{key}: {message}")
+        self.book.note(revision_enforced=wanted.revision)
+        self._has_word = True
+        self._report()
 
-    async def _save(self, state: State) -> None:
+    def _report(self) -> None:
+        """Hand on what is enforced now. Before the first round there is nothing to tell: the last report still holds."""
+        if self._has_word:
+            self._reports.offer((self.book.status.revision_enforced, self.book.status.faults))
+
+    def _delivered(self, name: str, error: CausewayError | None) -> None:
+        """A delivery began to fail, or works again. A key that is refused costs the tunnels, never the policy: a fault of the node."""
+        if error is not None:
+            self.book.went_wrong(f"{name}: {error.message}")
+        if name == "public key":
+            is_refused = error is not None and not isinstance(error, Unavailable)
+            faults: Faults = ((name, error.code, error.message),) if error and is_refused else ()
+            if self.book.blame(name, faults):
+                self._report()
+
+    async def _keep(self) -> None:
+        """The cache: the newest state, tried until the disk takes it."""
+        backoff = Backoff(self.clock)
+        while True:
+            state = await self._to_keep.take()
+            try:
+                await asyncio.to_thread(cache.save, self._cache_path, state)
+            except CausewayError as error:
+                self._to_keep.put_back(state)
+                if self.book.blame("cache", (("cache", error.code, error.message),)):
+                    LOG.error("cache was not written", detail=error.message, hint=error.hint)
+                    self.book.went_wrong(error.message, cache=error.message)
+                    self._report()
+                await self.clock.wait(self._never, backoff.after(error))
+            else:
+                backoff.reset()
+                self.book.note(cache="ok")
+                if self.book.blame("cache", ()):
+                    self._report()
+
+    async def _write(self) -> None:
+        """The status file: the newest status; a disk that refuses is said in the log only, there is nowhere else."""
+        said = ""
+        while True:
+            status = await self._to_write.take()
+            try:
+                await asyncio.to_thread(write_status, self.settings.state_dir, status)
+                said = ""
+            except CausewayError as error:
+                if error.message != said:
+                    said = error.message
+                    LOG.error("status was not written", detail=said)
+
+    async def _watch(self, watcher: Watcher) -> None:
         try:
-            await asyncio.to_thread(cache.save, self._cache_path, state)
-            self.cache_fault = ""
-        except CausewayError as error:
-            self.cache_fault = str(error)
-            LOG.error("cache was not written", detail=error.message)
-
-    async def _converged(self, revision: int, faults: tuple[ObjectReport, ...]) -> None:
-        named = [(report.key, report.reason, report.message) for report in faults]
-        named += [(key, "unreadable", message) for key, message in self.unread]
-        named += [
-            (key, "agent", said)
-            for key, said in (("cache", self.cache_fault), ("public key", self.key_fault))
-            if said
-        ]
-        self._write_status(revision, named)
-        try:
-            await self.channel.report(revision, named)
-        except CausewayError as error:
-            LOG.info("report was not delivered", code=error.code)
-
-    def _write_status(self, revision: int, faults: list[tuple[str, str, str]] | None = None) -> None:
-        body = {"revision": revision, "connected": self.is_connected, "cache": self.cache_fault or "ok"}
-        if faults is not None:
-            body["faults"] = [list(fault) for fault in faults]
-        path = self.settings.state_dir / "status.json"
-        try:
-            path.with_suffix(".new").write_text(json.dumps(body))
-            path.with_suffix(".new").replace(path)
-        except OSError as error:
-            LOG.error("status was not written", detail=str(error))
+            await watcher(self.reconciler.retry)
+        except Exception as error:  # noqa: BLE001 - the top of the job: without a watcher drift is found by the resync
+            LOG.error("watcher ended", detail=str(error) or repr(error))
+            self.book.went_wrong(f"a watcher ended: {error}")
 
 
-async def run_agent(settings: AgentSettings, drivers: Drivers, public_key: str) -> None:
+async def run_agent(
+    settings: AgentSettings, drivers: Drivers, public_key: str, watchers: Sequence[Watcher] = ()
+) -> None:
     """Run until SIGTERM or SIGINT; the kernel goes on as it is."""
     channel = HttpChannel(settings.server, settings.credential)
-    agent = Agent(settings, channel, drivers, jitter=lambda: random.uniform(0.5, 1.0))
-    work = asyncio.ensure_future(agent.run(public_key))
+    work = asyncio.ensure_future(Agent(settings, channel, drivers).run(public_key, watchers))
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, partial(work.cancel, "stopped"))
     try:
         await work
     except asyncio.CancelledError:

@@ -1,38 +1,50 @@
-"""The last state on disk, so that an agent enforces at once though the control plane is away."""
+"""The last state on disk, so that an agent enforces at once though the control plane is away.
+
+Two lines: a head with format and checksum, and the state. Whatever is wrong with the file or the disk, the agent starts: then
+with nothing, from the control plane's snapshot.
+"""
 
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-from federation.errors import Unavailable
-from nodeagent.replica import State, path_of
+from federation.errors import CausewayError, Unavailable
+from nodeagent.replica import State, key_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 def load(path: Path) -> tuple[State, str]:
-    """(state, what was wrong). A missing file is an empty state; a corrupt one is moved aside, and said so."""
+    """(state, what was wrong). A missing file is an empty state; one that cannot be used is moved aside, and said so."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return State(), ""
+    except OSError as error:
+        return State(), f"the cache {path} was not read ({error.strerror or error}): starting from a snapshot"
     try:
-        head, _, body = raw.partition(b"\n")
-        if json.loads(head) != {"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}:
-            raise ValueError("the checksum does not match")
-        content = json.loads(body)
-        documents = {(d["kind"], path_of(d)): d for d in content["documents"]}
-        return State(revision=int(content["revision"]), documents=documents), ""
-    except (ValueError, KeyError, TypeError) as error:
-        aside = path.with_suffix(".corrupt")
+        return _state_of(raw), ""
+    except (ValueError, KeyError, TypeError, RecursionError, CausewayError) as error:
+        said = f"the cache was not usable ({error})"
+    aside = path.with_suffix(".corrupt")
+    try:
         path.replace(aside)
-        return State(), f"the cache was corrupt ({error}): moved to {aside.name}, starting from a snapshot"
+    except OSError as error:
+        return State(), f"{said}, and stays where it is ({error.strerror}): starting from a snapshot"
+    return State(), f"{said}: moved to {aside.name}, starting from a snapshot"
 
 
 def save(path: Path, state: State) -> None:
-    """Write atomically (0600, flushed to disk). Raises Unavailable, the old file untouched, when the disk refuses."""
-    body = json.dumps({"revision": state.revision, "documents": list(state.documents.values())}).encode()
+    """Write atomically (0600), file and folder flushed to disk. Raises Unavailable, the old file untouched, when the disk
+    refuses."""
+    content = {
+        "revision": state.revision,
+        "documents": list(state.documents.values()),
+        "unread": state.unread,
+    }
+    body = json.dumps(content).encode()
     head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
     fresh = path.with_suffix(".new")
     try:
@@ -42,6 +54,49 @@ def save(path: Path, state: State) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         hint = "free space there; until then a restarted agent starts from the older state"
-        raise Unavailable(f"the cache {path.name} was not written: {error.strerror}", hint=hint) from error
+        raise Unavailable(
+            f"the cache {path.name} was not written: {error.strerror or error}", hint=hint
+        ) from error
+    finally:
+        _forget(fresh)
+
+
+def _state_of(raw: bytes) -> State:
+    head, _, body = raw.partition(b"\n")
+    said: Any = json.loads(head)
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        raise ValueError(f"it is not of format {FORMAT}")
+    if said != {"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}:
+        raise ValueError("the checksum does not match")
+    content = json.loads(body)
+    revision, documents, unread = content["revision"], content["documents"], content["unread"]
+    is_whole = (
+        type(revision) is int
+        and isinstance(documents, list)
+        and all(isinstance(document, dict) for document in documents)
+        and isinstance(unread, list)
+        and all(isinstance(line, str) for line in unread)
+    )
+    if not is_whole:
+        raise TypeError("it does not hold a state")
+    return State(revision=revision, documents={key_of(d): d for d in documents}, unread=tuple(unread))
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name last: without this a power cut may bring the old file back."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _forget(fresh: Path) -> None:
+    """Give back the space of a file that was not finished."""
+    try:
+        fresh.unlink(missing_ok=True)
+    except OSError:
+        return  # the next write says what is wrong with it

@@ -1,44 +1,60 @@
 """The control client: the stream down, key and reports up, over HTTP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import httpx
 
 from federation import wire
-from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
+from federation.errors import CausewayError, Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
+from nodeagent.settings import Secret
+from nodeagent.status import Faults
 
 READ_TIMEOUT_SECONDS = 30.0
 """Three of the control plane's keep-alives."""
+JOIN_AGAIN = (
+    "if the node or its credential was removed, run `causeway join` again; the kernel goes on as it is"
+)
+REFUSALS: dict[int, type[CausewayError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    403: Forbidden,
+    409: Conflict,
+    422: InvalidInput,
+}
 
 
 class ControlChannel(Protocol):
-    """What an agent needs of the control plane. All raise Unavailable, Unauthenticated or Forbidden."""
+    """What an agent needs of the control plane. All raise Unavailable (away: soon again), or a refusal that only a person
+    can change: Unauthenticated, Forbidden, Conflict, InvalidInput."""
 
-    def messages(self, since: int | None) -> AsyncIterator[wire.Message]:
-        """The stream from a revision, or from a snapshot."""
+    def messages(self, since: int | None) -> AsyncGenerator[wire.Message, None]:
+        """The stream from a revision, or from a snapshot. Its end is the control plane's doing."""
         ...
 
     async def publish_key(self, public_key: str, listen_port: int) -> None:
         """Tell the node's WireGuard facts."""
         ...
 
-    async def report(self, revision: int, faults: list[tuple[str, str, str]]) -> None:
-        """Tell what the kernel enforces; faults are (key, reason, message)."""
+    async def report(self, revision: int, faults: Faults) -> None:
+        """Tell what the kernel enforces."""
         ...
 
 
 class HttpChannel:
     """ControlChannel over HTTP. `credential` is what joining gave this node."""
 
-    def __init__(self, server: str, credential: str) -> None:
+    def __init__(
+        self, server: str, credential: Secret, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self.http = httpx.AsyncClient(
             base_url=server,
-            headers={"Authorization": f"Bearer {credential}"},
+            headers={"Authorization": f"Bearer {credential.reveal()}"},
             timeout=httpx.Timeout(10, read=READ_TIMEOUT_SECONDS),
+            transport=transport,
         )
 
-    async def messages(self, since: int | None) -> AsyncIterator[wire.Message]:
+    async def messages(self, since: int | None) -> AsyncGenerator[wire.Message, None]:
         """The stream from a revision, or from a snapshot."""
         ask = {} if since is None else {"since": since}
         try:
@@ -48,14 +64,14 @@ class HttpChannel:
                     raise _refusal(response)
                 async for line in response.aiter_lines():
                     yield wire.decode(line.encode())
-        except httpx.TransportError as error:
-            raise Unavailable(f"the control plane does not answer: {error!r}") from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _away(error) from error
 
     async def publish_key(self, public_key: str, listen_port: int) -> None:
         """Tell the node's WireGuard facts."""
         await self._send("PUT", "/agent/v1/key", {"publicKey": public_key, "listenPort": listen_port})
 
-    async def report(self, revision: int, faults: list[tuple[str, str, str]]) -> None:
+    async def report(self, revision: int, faults: Faults) -> None:
         """Tell what the kernel enforces."""
         named = [{"key": key, "reason": reason, "message": message} for key, reason, message in faults]
         await self._send("POST", "/agent/v1/report", {"revision": revision, "faults": named})
@@ -67,18 +83,23 @@ class HttpChannel:
     async def _send(self, method: str, path: str, body: object) -> None:
         try:
             response = await self.http.request(method, path, json=body)
-        except httpx.TransportError as error:
-            raise Unavailable(f"the control plane does not answer: {error!r}") from error
-        if response.is_error:
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if not response.is_success:
             raise _refusal(response)
+
+
+def _away(error: Exception) -> Unavailable:
+    return Unavailable(f"the control plane does not answer: {str(error) or type(error).__name__}")
 
 
 def _refusal(response: httpx.Response) -> CausewayError:
     try:
-        detail = str(response.json().get("detail", ""))
+        problem = response.json()
+        detail = str(problem.get("detail", "")) if isinstance(problem, dict) else ""
     except ValueError:
         detail = response.text[:200]
-    kinds: dict[int, type[CausewayError]] = {401: Unauthenticated, 403: Forbidden}
-    return kinds.get(response.status_code, Unavailable)(
-        f"the control plane refused ({response.status_code}): {detail}"
-    )
+    code = response.status_code
+    kind = REFUSALS.get(code, Unavailable)
+    hint = JOIN_AGAIN if kind in (Unauthenticated, Forbidden) else ""
+    return kind(f"the control plane refused ({code}): {detail}", hint=hint)

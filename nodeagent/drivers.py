@@ -72,6 +72,8 @@ class Desired:
     policy: DesiredPolicy = field(default_factory=DesiredPolicy)
     tunnels: DesiredTunnels = field(default_factory=DesiredTunnels)
     routes: DesiredRoutes = field(default_factory=DesiredRoutes)
+    faults: tuple[ObjectReport, ...] = ()
+    """What of the state this node cannot carry out, found while deciding; trying again does not help."""
 
 
 D = TypeVar("D", contravariant=True)

@@ -8,6 +8,10 @@ from typing import Any
 
 from federation.errors import CausewayError
 from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, DesiredTunnels, Driver, ObjectReport
+from nodeagent.pace import Clock, SystemClock, ceiling
+
+Faults = tuple[ObjectReport, ...]
+FIRST_RETRY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +22,23 @@ class Drivers:
     tunnels: Driver[DesiredTunnels]
     routes: Driver[DesiredRoutes]
 
+    def names(self) -> dict[str, str]:
+        """What makes each part so, for people: a driver's `name`, or its class."""
+        parts = {"policy": self.policy, "tunnels": self.tunnels, "routes": self.routes}
+        return {
+            part: str(getattr(driver, "name", "") or type(driver).__name__) for part, driver in parts.items()
+        }
+
 
 class Reconciler:
     """Holds the latest desired state only; drivers run in one thread of their own."""
 
-    def __init__(self, drivers: Drivers, resync_seconds: float = 30.0) -> None:
+    def __init__(self, drivers: Drivers, resync_seconds: float = 30.0, clock: Clock | None = None) -> None:
         self.drivers = drivers
         self.resync_seconds = resync_seconds
-        self.faults: tuple[ObjectReport, ...] = ()
+        self.faults: Faults = ()
+        """What the drivers could not do in the last round."""
+        self._clock = clock or SystemClock()
         self._latest: Desired | None = None
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="drivers")
@@ -36,27 +49,27 @@ class Reconciler:
         self._wake.set()
 
     def retry(self) -> None:
-        """Converge once more on what is wanted."""
+        """Converge once more on what is wanted, now: for who sees the kernel move. From the loop's own thread only."""
         self._wake.set()
 
-    async def run(self, on_round: "Callable[[int, tuple[ObjectReport, ...]], Any]") -> None:
-        """Converge on every change, and again every `resync_seconds` against drift; awaits `on_round(revision, faults)`."""
+    async def run(self, on_round: Callable[[Desired, Faults], None]) -> None:
+        """Converge on every change, after a fault soon again (doubled waits), and every `resync_seconds` against drift. Calls
+        `on_round(what was wanted, what the drivers could not do)`, which must not block."""
         failures = 0
-        while True:
-            wait = min(0.2 * 2**failures, self.resync_seconds) if failures else self.resync_seconds
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait)
-            except TimeoutError:
+        try:
+            while True:
+                await self._clock.wait(self._wake, wait_after(failures, self.resync_seconds))
+                self._wake.clear()
+                wanted = self._latest
+                if wanted is None:
+                    continue
+                self.faults = await self.converge(wanted)
                 failures = failures + 1 if self.faults else 0
-            self._wake.clear()
-            if self._latest is None:
-                continue
-            revision = self._latest.revision
-            self.faults = await self.converge(self._latest)
-            failures = max(failures, 1) if self.faults else 0
-            await on_round(revision, self.faults)
+                on_round(wanted, self.faults)
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def converge(self, desired: Desired) -> tuple[ObjectReport, ...]:
+    async def converge(self, desired: Desired) -> Faults:
         """One round: every part, each on its own; what is not ok."""
         loop = asyncio.get_running_loop()
         parts: tuple[tuple[str, Any, Any], ...] = (
@@ -78,3 +91,10 @@ class Reconciler:
             else:
                 faults += [report for report in reports if not report.is_ok]
         return tuple(faults)
+
+
+def wait_after(failures: int, resync_seconds: float) -> float:
+    """Seconds to the next round after so many failing ones in a row."""
+    if failures == 0:
+        return resync_seconds
+    return ceiling(failures, (FIRST_RETRY_SECONDS, resync_seconds))

@@ -1,13 +1,20 @@
-"""The agent's copy of what the control plane lets it see. Pure: messages in, whole states out."""
+"""The agent's copy of what the control plane lets it see. Pure: messages in, whole states out, documents to resources."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from federation import wire
-from federation.errors import CausewayError
+from federation.errors import CausewayError, InvalidInput
 from federation.resources.codec import decode
 from federation.resources.metadata import NO_CLUSTER, AnyResource
+from nodeagent.drivers import ObjectReport
+
+Key = tuple[str, str]
+"""(kind, path) of a document."""
+Document = Mapping[str, Any]
+UNREAD_LIMIT = 20
+"""Lines kept for people; more of them say nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +22,15 @@ class State:
     """One complete state: documents by (kind, path), as of `revision`."""
 
     revision: int = 0
-    documents: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    documents: Mapping[Key, Document] = field(default_factory=dict)
+    """The same object as in the state before, when no document has changed."""
+    unread: tuple[str, ...] = ()
+    """Lines of the stream that named no object. Something is missing, nobody knows what: only a snapshot heals that."""
+
+    @property
+    def resume_from(self) -> int | None:
+        """What to ask the control plane for: changes since a revision, or (None) a snapshot."""
+        return None if self.unread else self.revision or None
 
 
 class Replica:
@@ -24,55 +39,109 @@ class Replica:
     def __init__(self, state: State) -> None:
         self.state = state
         self._working = dict(state.documents)
-        self._mentioned: set[tuple[str, str]] | None = None
+        self._unread = list(state.unread)
+        self._mentioned: set[Key] | None = None
+        self._is_changed = False
 
     def take(self, message: wire.Message) -> State | None:
         """The new state when the message completed one."""
         match message:
             case wire.Begin(mode, _):
-                self._working = dict(self.state.documents)
+                self._working, self._is_changed = dict(self.state.documents), False
                 self._mentioned = set() if mode == "snapshot" else None
-                return None
+                self._unread = [] if mode == "snapshot" else list(self.state.unread)
             case wire.Upsert(document):
-                key = (str(document["kind"]), path_of(document))
-                self._working[key] = document
-                if self._mentioned is not None:
-                    self._mentioned.add(key)
-                return None
+                self._upsert(document)
             case wire.Delete(kind, path):
-                self._working.pop((kind, path), None)
+                self._is_changed |= self._working.pop((kind, path), None) is not None
                 if self._mentioned is not None:
                     self._mentioned.discard((kind, path))
-                return None
             case wire.InSync(revision):
                 if self._mentioned is not None:
-                    self._working = {key: self._working[key] for key in self._mentioned}
+                    for key in self._working.keys() - self._mentioned:
+                        del self._working[key]
+                        self._is_changed = True
                     self._mentioned = None
                 return self._complete(revision)
             case wire.Commit(revision):
                 return self._complete(revision)
+        return None
+
+    def _upsert(self, document: Document) -> None:
+        try:
+            key = key_of(document)
+        except InvalidInput as error:
+            if error.message not in self._unread and len(self._unread) < UNREAD_LIMIT:
+                self._unread.append(error.message)
+            return
+        if self._working.get(key) != document:
+            self._working[key] = document
+            self._is_changed = True
+        if self._mentioned is not None:
+            self._mentioned.add(key)
 
     def _complete(self, revision: int) -> State:
-        self.state = State(revision=revision, documents=dict(self._working))
+        documents = dict(self._working) if self._is_changed else self.state.documents
+        self._is_changed = False
+        self.state = State(revision=revision, documents=documents, unread=tuple(self._unread))
         return self.state
 
 
-def path_of(document: Mapping[str, Any]) -> str:
-    """`ObjectKey.path` of a document."""
-    meta = document["metadata"]
-    cluster, namespace = meta.get("cluster", ""), meta.get("namespace", "")
+class Reader:
+    """Documents to resources. A document that has not changed is not decoded again."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, tuple[Document, AnyResource | ObjectReport]] = {}
+
+    def read(self, state: State) -> tuple[list[AnyResource], list[ObjectReport]]:
+        """(resources, faults): what this agent cannot read is left out and named, never the end of the agent."""
+        known: dict[Key, tuple[Document, AnyResource | ObjectReport]] = {}
+        for key, document in state.documents.items():
+            before = self._known.get(key)
+            known[key] = before if before and before[0] is document else (document, _read(key, document))
+        self._known = known
+        faults = [
+            ObjectReport(key="stream", is_ok=False, reason="unreadable", message=line)
+            for line in state.unread
+        ]
+        resources: list[AnyResource] = []
+        for _, found in known.values():
+            if isinstance(found, ObjectReport):
+                faults.append(found)
+            else:
+                resources.append(found)
+        return resources, sorted(faults, key=lambda fault: (fault.key, fault.message))
+
+
+def _read(key: Key, document: Document) -> AnyResource | ObjectReport:
+    try:
+        return decode(document, is_trusted=True)
+    except CausewayError as error:
+        return ObjectReport(
+            key=f"{key[0]} {key[1]}", is_ok=False, reason="unreadable", message=_one_line(error)
+        )
+
+
+def _one_line(error: CausewayError) -> str:
+    said = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in error.faults)
+    return f"{error.message} ({said})" if said else error.message
+
+
+def key_of(document: Document) -> Key:
+    """(kind, path) of a document. Raises InvalidInput when it does not say."""
+    kind = document.get("kind")
+    if not isinstance(kind, str) or not kind:
+        raise InvalidInput(f"an object of the stream has no kind: {str(dict(document))[:80]}")
+    return kind, path_of(document)
+
+
+def path_of(document: Document) -> str:
+    """`ObjectKey.path` of a document. Raises InvalidInput when it has no name."""
+    meta = document.get("metadata")
+    parts = [meta.get(p, "") for p in ("cluster", "namespace", "name")] if isinstance(meta, Mapping) else []
+    if not parts or not all(isinstance(part, str) for part in parts) or not parts[2]:
+        raise InvalidInput(f"a {document.get('kind')} of the stream has no name: {str(dict(document))[:80]}")
+    cluster, namespace, name = parts
     if namespace:
-        return f"{cluster or NO_CLUSTER}/{namespace}/{meta['name']}"
-    return f"{cluster}/{meta['name']}" if cluster else str(meta["name"])
-
-
-def resources_of(documents: Iterable[Mapping[str, Any]]) -> tuple[list[AnyResource], list[tuple[str, str]]]:
-    """(resources, faults): a document that this agent cannot read is left out and named, never the end of the agent."""
-    resources: list[AnyResource] = []
-    faults: list[tuple[str, str]] = []
-    for document in documents:
-        try:
-            resources.append(decode(document, is_trusted=True))
-        except CausewayError as error:
-            faults.append((f"{document.get('kind')} {path_of(document)}", error.message))
-    return resources, faults
+        return f"{cluster or NO_CLUSTER}/{namespace}/{name}"
+    return f"{cluster}/{name}" if cluster else name

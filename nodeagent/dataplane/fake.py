@@ -1,6 +1,8 @@
 """A dataplane in memory: keeps what it was told, judges by the tables, fails on demand."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from federation.errors import DriverError
@@ -9,23 +11,36 @@ from federation.policy.tables import Direction, Verdict
 from federation.policy.walk import Packet, peer_row, walk
 from nodeagent.drivers import DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
 
+Part = DesiredPolicy | DesiredTunnels | DesiredRoutes
+
 
 class FakeDriver:
-    """Driver of any part: remembers the last value. `failure` makes the next rounds fail; `taken` is set when it got one."""
+    """Driver of any part: remembers what it took. It is made in a running loop, and `taken` is set there for every value."""
 
     def __init__(self) -> None:
-        self.value: DesiredPolicy | DesiredTunnels | DesiredRoutes | None = None
-        self.failure = ""
+        self.value: Part | None = None
+        self.rounds = 0
+        """Calls, failing ones too."""
+        self.failure: str | Exception = ""
+        """Makes the next rounds fail as a whole: a DriverError of that text, or that very exception."""
+        self.reports: Sequence[ObjectReport] = ()
+        """What the next rounds say of single objects."""
+        self.gate = threading.Event()
+        """Rounds wait here while it is clear: a kernel that is slow."""
+        self.gate.set()
         self.loop = asyncio.get_running_loop()
         self.taken = asyncio.Event()
 
-    def converge(self, desired: DesiredPolicy | DesiredTunnels | DesiredRoutes) -> tuple[ObjectReport, ...]:
-        """Take the value. Raises DriverError on demand."""
+    def converge(self, desired: Part) -> tuple[ObjectReport, ...]:
+        """Take the value. Raises on demand."""
+        self.rounds += 1
+        if not self.gate.wait(60):
+            raise DriverError("the fake's gate was never opened")
         if self.failure:
-            raise DriverError(self.failure)
+            raise self.failure if isinstance(self.failure, Exception) else DriverError(self.failure)
         self.value = desired
         self.loop.call_soon_threadsafe(self.taken.set)
-        return ()
+        return tuple(self.reports)
 
     def withdraw(self) -> tuple[ObjectReport, ...]:
         """Forget it."""
