@@ -46,6 +46,7 @@ class Wire:
     def __init__(self, plane: ControlPlane | None, session: NodeSession) -> None:
         self.plane = plane
         self.session = session
+        self.has_told_key = asyncio.Event()
 
     def _plane(self) -> ControlPlane:
         if self.plane is None:
@@ -60,6 +61,7 @@ class Wire:
 
     async def publish_key(self, public_key: str, listen_port: int) -> None:
         await self._plane().publish_key(self.session, public_key, listen_port)
+        self.has_told_key.set()
 
     async def report(self, revision: int, faults: list[tuple[str, str, str]]) -> None:
         await self._plane().report(self.session, NodeReport(revision=revision, faults=tuple(faults)))
@@ -78,6 +80,8 @@ class Member:
 
     async def __aenter__(self) -> "Member":
         self.task = asyncio.ensure_future(self.agent.run(self.agent.settings.cluster.ljust(43, "k") + "="))
+        if self.wire.plane is not None:
+            await asyncio.wait_for(self.wire.has_told_key.wait(), 5)
         return self
 
     async def __aexit__(self, *_: object) -> None:
