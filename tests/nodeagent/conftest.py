@@ -118,3 +118,72 @@ async def drivers() -> Drivers:
 @pytest.fixture
 def settings(tmp_path: Path) -> AgentSettings:
     return AgentSettings(server="http://c", cluster="dc1", node="n1", state_dir=tmp_path)
+
+
+Documents = dict[str, dict[str, Any]]
+
+
+def _document(kind: str, path: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+    *places, name = path.split("/")
+    meta = dict(zip(("cluster", "namespace"), places, strict=False)) | {"name": name}
+    meta["labels"] = more.pop("labels", {})
+    return {"apiVersion": "causeway.dev/v1", "kind": kind, "metadata": meta, "spec": spec, **more}
+
+
+def _node(cluster: str, second: int, **spec: Any) -> dict[str, Any]:
+    known = {"addresses": [f"192.0.2.{second}"], "podPrefixes": [f"10.{second}.1.0/24"], **spec}
+    return _document("Node", f"{cluster}/n1", known, status={"tunnelAddress": f"100.64.0.{second}"})
+
+
+def _endpoint(path: str, address: str, number: int, **more: Any) -> dict[str, Any]:
+    spec = {"node": "n1", "addresses": [address], "interface": f"veth{number}"}
+    labels = {"app": path.split("/")[-1]}
+    return _document("Endpoint", path, spec, labels=labels, status={"identity": number}, **more)
+
+
+def _identity(number: int, cluster: str, app: str) -> dict[str, Any]:
+    labels = {"app": app, "causeway.dev/cluster": cluster, "causeway.dev/namespace": "shop"}
+    return _document("Identity", str(number), {"number": number, "labels": labels})
+
+
+def _policy(selector: str, action: str) -> dict[str, Any]:
+    rule = {"action": action, "protocol": "TCP", "source": {"selector": selector}}
+    return _document(
+        "GlobalNetworkPolicy", "db", {"selector": "app == 'db'", "types": ["Ingress"], "ingress": [rule]}
+    )
+
+
+@pytest.fixture(scope="session")
+def worlds() -> dict[str, list[dict[str, Any]]]:
+    """Named whole worlds, as the control plane shows them to node dc1/n1."""
+    key = {"publicKey": "k" * 43 + "=", "listenPort": 51820}
+    alone = [
+        _document("Cluster", "dc1", {"prefixes": ["10.10.0.0/16"]}),
+        _node("dc1", 10),
+        _identity(300, "dc1", "db"),
+        _endpoint("dc1/shop/db", "10.10.1.1", 300),
+    ]
+    other = [
+        _document("Cluster", "aws1", {"prefixes": ["10.20.0.0/16"]}),
+        _node("aws1", 20, wireguard=key),
+        _identity(301, "aws1", "web"),
+        _endpoint("aws1/shop/web", "10.20.1.1", 301),
+    ]
+    link = _document("Link", "dc1-aws1", {"clusters": ["dc1", "aws1"]})
+    linked = [*alone, *other, link]
+    moved = [
+        _endpoint("dc1/shop/db", "10.10.1.9", 300) if d["metadata"]["name"] == "db" else d for d in linked
+    ]
+    twice = [*linked, _identity(302, "dc1", "spy"), _endpoint("dc1/shop/spy", "10.10.1.1", 302)]
+    return {
+        "empty": [],
+        "alone": alone,
+        "linked": linked,
+        "linked and open": [*linked, _policy("app == 'web'", "Allow")],
+        "linked and closed": [*linked, _policy("app == 'web'", "Deny")],
+        "a workload moved": moved,
+        "one address twice": twice,
+        "with IPv6": [*alone, _endpoint("dc1/shop/six", "fd00::1", 300)],
+        "with a kind that is not known": [*linked, _document("Spell", "x", {})],
+        "without the node": [d for d in linked if d["kind"] != "Node"],
+    }

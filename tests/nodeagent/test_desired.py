@@ -1,0 +1,217 @@
+"""What a node is to be depends on the last state only, whatever way led there."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+
+from federation import wire
+from federation.identities import HOST, REMOTE_NODE
+from federation.policy.tables import Verdict
+from federation.policy.walk import Packet
+from federation.resources.codec import decode
+from federation.resources.metadata import ObjectKey
+from nodeagent.dataplane.fake import verdict
+from nodeagent.desired import Decider, desired
+from nodeagent.drivers import Desired, DesiredTunnels
+from nodeagent.replica import Reader, Replica, State, key_of
+
+ME = ObjectKey("Node", "dc1", "", "n1")
+WEB, DB = IPv4Address("10.20.1.1"), IPv4Address("10.10.1.1")
+TCP = Packet(protocol=6, destination_port=5432, source_port=40000)
+World = list[dict[str, Any]]
+Worlds = dict[str, World]
+Steps = Iterator[list[wire.Message]]
+
+
+def straight(world: World) -> Desired:
+    """What the world means, without any history."""
+    return Decider(ME).decide(State(revision=0, documents={key_of(d): d for d in world}))
+
+
+def changes(before: World, after: World) -> list[wire.Message]:
+    old, new = ({key_of(d): d for d in world} for world in (before, after))
+    gone: list[wire.Message] = [wire.Delete(*key) for key in old.keys() - new.keys()]
+    return gone + [wire.Upsert(d) for key, d in new.items() if old.get(key) != d]
+
+
+def as_snapshots(path: list[World]) -> Steps:
+    for world in path:
+        yield [wire.Begin("snapshot", 1), *map(wire.Upsert, world), wire.InSync(1)]
+
+
+def as_changes(path: list[World]) -> Steps:
+    for before, after in itertools.pairwise([[], *path]):
+        yield [wire.Begin("resume", 1), *changes(before, after), wire.InSync(1)]
+
+
+def split(path: list[World]) -> Steps:
+    """Every change a transaction of its own."""
+    for step in as_changes(path):
+        for message in step[1:-1]:
+            yield [message, wire.Commit(1)]
+
+
+def squashed(path: list[World]) -> Steps:
+    """All changes in one transaction."""
+    yield [*itertools.chain.from_iterable(step[1:-1] for step in as_changes(path)), wire.Commit(1)]
+
+
+def duplicated(path: list[World]) -> Steps:
+    for step in as_changes(path):
+        yield [*step[:-1], *step[1:-1], step[-1]]
+        yield step
+
+
+def with_empties_between(path: list[World]) -> Steps:
+    yield from as_changes([world for step in path for world in ([], step)])
+
+
+def with_lost_connections(path: list[World]) -> Steps:
+    """Every transaction breaks in the middle once, and is said again."""
+    for step in as_changes(path):
+        yield step[: max(1, len(step) // 2)]
+        yield step
+
+
+def shuffled(path: list[World]) -> Steps:
+    chance = random.Random(len(path))
+    for before, after in itertools.pairwise([[], *path]):
+        step = changes(before, after)
+        chance.shuffle(step)
+        yield [*step, wire.Commit(1)]
+
+
+WAYS: list[Callable[[list[World]], Steps]] = [
+    as_snapshots, as_changes, split, squashed, duplicated, with_empties_between, with_lost_connections, shuffled,
+]  # fmt: skip
+
+
+def led(path: list[World], way: Callable[[list[World]], Steps]) -> Desired:
+    """What a decider says that has seen, and decided, every step."""
+    replica, decider = Replica(State()), Decider(ME)
+    decided = decider.decide(replica.state)
+    for step in way(path):
+        for message in step:
+            state = replica.take(message)
+            if state is not None:
+                decided = decider.decide(state)
+    return decided
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["forward", "reversed"])
+def test_only_the_last_state_matters(
+    worlds: Worlds, way: Callable[[list[World]], Steps], is_reversed: bool
+) -> None:
+    path = list(worlds.values())
+    if is_reversed:
+        path.reverse()
+    for end in range(1, len(path) + 1):
+        assert replace(led(path[:end], way), revision=0) == straight(path[end - 1])
+
+
+def test_every_world_is_told_from_every_other(worlds: Worlds) -> None:
+    """Else the sequences above would prove nothing."""
+    decided = {name: straight(world) for name, world in worlds.items()}
+    for one, other in itertools.combinations(decided, 2):
+        assert decided[one] != decided[other], f"{one!r} and {other!r}"
+
+
+def test_the_order_of_documents_does_not_matter(worlds: Worlds) -> None:
+    for world in worlds.values():
+        assert straight(world[::-1]) == straight(world)
+
+
+def test_an_unchanged_state_is_decided_without_compiling_and_with_its_revision(worlds: Worlds) -> None:
+    decider = Decider(ME)
+    state = State(revision=4, documents={key_of(d): d for d in worlds["linked and open"]})
+    first, second = decider.decide(state), decider.decide(replace(state, revision=9))
+    assert (first.revision, second.revision) == (4, 9)
+    assert second.policy is first.policy
+
+
+def test_a_state_that_failed_is_not_taken_for_decided(worlds: Worlds) -> None:
+    decider = Decider(ME)
+    good = State(revision=1, documents={key_of(d): d for d in worlds["linked"]})
+    decided = decider.decide(good)
+    broken = dict(worlds["linked and open"][-1])
+    broken["spec"] = {"selector": "app ==", "types": ["Ingress"]}
+    bad = State(revision=2, documents={**good.documents, key_of(broken): broken})
+    for _ in range(2):
+        with pytest.raises(Exception, match="at character"):
+            decider.decide(bad)
+    assert decider.decide(replace(good, revision=3)) == replace(decided, revision=3)
+
+
+def test_a_policy_judges_at_the_endpoint(worlds: Worlds) -> None:
+    said = {name: straight(worlds[name]).policy for name in ("linked and open", "linked and closed")}
+    assert verdict(said["linked and open"], WEB, DB, TCP) is Verdict.ALLOW
+    assert verdict(said["linked and closed"], WEB, DB, TCP) is Verdict.DENY
+
+
+def test_a_link_opens_routes_and_tunnel_to_the_other_node_only_with_its_key(worlds: Worlds) -> None:
+    linked = straight(worlds["linked"])
+    assert linked.tunnels.address is not None
+    assert str(linked.tunnels.address) == "100.64.0.10/32"
+    assert [peer.name for peer in linked.tunnels.peers] == ["aws1/n1"]
+    assert IPv4Network("10.20.1.0/24") in linked.routes.via_tunnel
+    keyless = [
+        {**d, "spec": {k: v for k, v in d["spec"].items() if k != "wireguard"}} for d in worlds["linked"]
+    ]
+    assert (straight(keyless).tunnels.peers, straight(keyless).routes.via_tunnel) == ((), ())
+
+
+def test_nodes_are_known_as_themselves(worlds: Worlds) -> None:
+    known = straight(worlds["linked"]).policy.addresses
+    assert {known[IPv4Address(a)] for a in ("192.0.2.10", "100.64.0.10")} == {HOST}
+    assert {known[IPv4Address(a)] for a in ("192.0.2.20", "100.64.0.20")} == {REMOTE_NODE}
+
+
+def test_a_node_that_the_control_plane_does_not_know_has_no_tunnel_but_polices(worlds: Worlds) -> None:
+    decided = straight(worlds["without the node"])
+    assert decided.tunnels == DesiredTunnels()
+    assert [a.endpoint for a in decided.policy.attachments] == ["dc1/shop/db"]
+
+
+def test_an_endpoint_with_ipv6_only_is_a_fault_of_that_endpoint(worlds: Worlds) -> None:
+    decided = straight(worlds["with IPv6"])
+    assert [a.endpoint for a in decided.policy.attachments] == ["dc1/shop/db"]
+    assert [(f.key, f.reason) for f in decided.faults] == [("Endpoint dc1/shop/six", "platform")]
+    assert "IPv6" in decided.faults[0].message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"node": "n2", "addresses": ["fd00::1"], "interface": "veth7"},
+        {"node": "n1", "addresses": ["fd00::1"]},
+        {"node": "n1", "addresses": ["fd00::1", "10.10.1.7"], "interface": "veth7"},
+    ],
+    ids=["on another node", "not policed here", "with IPv4 too"],
+)
+def test_ipv6_is_no_fault(worlds: Worlds, spec: dict[str, Any]) -> None:
+    world = [d if d["metadata"]["name"] != "six" else {**d, "spec": spec} for d in worlds["with IPv6"]]
+    assert straight(world).faults == ()
+
+
+def test_what_cannot_be_read_is_a_fault_beside_the_rest(worlds: Worlds) -> None:
+    decided = straight(worlds["with a kind that is not known"])
+    assert [f.key for f in decided.faults] == ["Spell x"]
+    assert replace(decided, faults=()) == straight(worlds["linked"])
+
+
+def test_desired_says_the_same_as_the_decider(worlds: Worlds) -> None:
+    for world in worlds.values():
+        resources, _ = Reader().read(State(documents={key_of(d): d for d in world}))
+        assert replace(straight(world), faults=()) == replace(desired(resources, ME, 0), faults=())
+
+
+def test_the_worlds_are_documents_that_the_control_plane_would_take(worlds: Worlds) -> None:
+    for document in itertools.chain.from_iterable(worlds.values()):
+        if document["kind"] != "Spell":
+            decode(document)

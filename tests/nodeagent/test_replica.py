@@ -1,0 +1,151 @@
+"""The replica: transactions show as a whole, and one bad line costs that line."""
+
+from typing import Any
+
+import pytest
+
+from federation import wire
+from federation.errors import InvalidInput
+from nodeagent.replica import Reader, Replica, State, path_of
+
+
+def cluster(name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "causeway.dev/v1", "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
+
+
+ONE, TWO = cluster("one", prefixes=["10.1.0.0/16"]), cluster("two", prefixes=["10.2.0.0/16"])
+
+
+def told(*messages: wire.Message, start: State | None = None) -> State:
+    replica = Replica(start or State())
+    for message in messages:
+        replica.take(message)
+    return replica.state
+
+
+def names(state: State) -> set[str]:
+    return {path for _, path in state.documents}
+
+
+def test_a_transaction_shows_at_its_end_only() -> None:
+    replica = Replica(State())
+    for message in (wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.Upsert(TWO)):
+        assert replica.take(message) is None
+        assert replica.state == State()
+    assert names(replica.take(wire.InSync(1)) or State()) == {"one", "two"}
+
+
+def test_a_snapshot_drops_what_it_does_not_mention_and_a_resume_keeps_it() -> None:
+    start = told(wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.InSync(1))
+    snapshot = told(wire.Begin("snapshot", 2), wire.Upsert(TWO), wire.InSync(2), start=start)
+    resumed = told(wire.Begin("resume", 2), wire.Upsert(TWO), wire.InSync(2), start=start)
+    assert (names(snapshot), names(resumed)) == ({"two"}, {"one", "two"})
+
+
+def test_a_connection_lost_in_a_transaction_leaves_the_state_before_it() -> None:
+    start = told(wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.InSync(1))
+    for half in ((wire.Begin("snapshot", 2),), (wire.Begin("resume", 2), wire.Delete("Cluster", "one"))):
+        cut = Replica(start)
+        for message in (*half, wire.Upsert(TWO), wire.Begin("resume", 2), wire.InSync(2)):
+            cut.take(message)
+        assert names(cut.state) == {"one"}
+
+
+def test_deleting_what_is_not_there_and_deleting_in_a_snapshot_are_fine() -> None:
+    state = told(
+        wire.Begin("snapshot", 1), wire.Delete("Cluster", "x"), wire.Upsert(ONE), wire.Delete("Cluster", "one"), wire.InSync(1)
+    )  # fmt: skip
+    assert names(state) == set()
+
+
+def test_an_empty_commit_and_a_snapshot_of_the_same_keep_the_documents_object() -> None:
+    start = told(wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.InSync(1))
+    again = (wire.Begin("snapshot", 3), wire.Upsert({**ONE}), wire.InSync(3))
+    for messages in ((wire.Commit(2),), (wire.Upsert({**ONE}), wire.Commit(2)), again):
+        after = told(*messages, start=start)
+        assert after.documents is start.documents
+        assert after.revision > start.revision
+
+
+def test_an_older_history_is_taken_as_it_is() -> None:
+    start = told(wire.Begin("snapshot", 90), wire.Upsert(ONE), wire.InSync(90))
+    restored = told(wire.Begin("snapshot", 4), wire.Upsert(TWO), wire.InSync(4), start=start)
+    assert (restored.revision, names(restored), restored.resume_from) == (4, {"two"}, 4)
+
+
+BAD = [
+    {},
+    {"kind": "Cluster"},
+    {"kind": "Cluster", "metadata": None},
+    {"kind": "Cluster", "metadata": []},
+    {"kind": "Cluster", "metadata": {}},
+    {"kind": "Cluster", "metadata": {"name": ""}},
+    {"kind": "Cluster", "metadata": {"name": 3}},
+    {"kind": "Cluster", "metadata": {"name": "x", "cluster": []}},
+    {"kind": "Cluster", "metadata": {"name": "x", "namespace": None}},
+    {"kind": ["Cluster"], "metadata": {"name": "x"}},
+    {"metadata": {"name": "x"}},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_an_upsert_that_names_no_object_costs_that_line_and_is_reported(bad: dict[str, Any]) -> None:
+    state = told(
+        wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.Upsert(bad), wire.Upsert(TWO), wire.InSync(1)
+    )
+    resources, faults = Reader().read(state)
+    assert {r.metadata.name for r in resources} == {"one", "two"}
+    assert [(f.key, f.reason) for f in faults] == [("stream", "unreadable")]
+    assert "of the stream has no" in faults[0].message
+
+
+def test_after_an_unread_line_only_a_snapshot_heals() -> None:
+    state = told(wire.Begin("snapshot", 1), wire.Upsert({}), wire.Upsert({}), wire.InSync(1))
+    assert (len(state.unread), state.resume_from) == (1, None)
+    later = told(wire.Upsert(ONE), wire.Commit(2), start=state)
+    assert (later.unread, later.resume_from) == (state.unread, None)
+    healed = told(wire.Begin("snapshot", 3), wire.Upsert(ONE), wire.InSync(3), start=later)
+    assert (healed.unread, healed.resume_from) == ((), 3)
+
+
+def test_a_flood_of_unread_lines_is_bounded() -> None:
+    lines = [wire.Upsert({"kind": "K", "number": n, "pad": "x" * 10_000}) for n in range(1000)]
+    state = told(wire.Begin("snapshot", 1), *lines, wire.InSync(1))
+    assert sum(map(len, state.unread)) < 5000
+
+
+def test_a_document_that_cannot_be_read_is_named_with_its_faults() -> None:
+    wrong = cluster("bad", prefixes=["10.0.0.0/99"], colour="red")
+    resources, faults = Reader().read(told(wire.Upsert(wrong), wire.Upsert(ONE), wire.Commit(1)))
+    assert [r.metadata.name for r in resources] == ["one"]
+    assert faults[0].key == "Cluster bad"
+    assert "/spec/colour" in faults[0].message
+    assert "/spec/prefixes/0" in faults[0].message
+
+
+def test_a_reader_reads_again_only_what_has_changed() -> None:
+    reader = Reader()
+    first = told(wire.Upsert(ONE), wire.Upsert(TWO), wire.Commit(1))
+    before = {r.metadata.name: r for r in reader.read(first)[0]}
+    second = told(wire.Upsert(cluster("two", prefixes=[])), wire.Commit(2), start=first)
+    after = {r.metadata.name: r for r in reader.read(second)[0]}
+    assert after["one"] is before["one"]
+    assert after["two"] != before["two"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "path"),
+    [
+        ({"name": "a"}, "a"),
+        ({"name": "a", "cluster": "c"}, "c/a"),
+        ({"name": "a", "cluster": "c", "namespace": "n"}, "c/n/a"),
+        ({"name": "a", "namespace": "n"}, "-/n/a"),
+    ],
+)
+def test_a_path_is_the_one_of_the_object_key(meta: dict[str, str], path: str) -> None:
+    assert path_of({"kind": "X", "metadata": meta}) == path
+
+
+def test_a_path_of_nothing_is_an_error() -> None:
+    with pytest.raises(InvalidInput):
+        path_of({"kind": "X"})
