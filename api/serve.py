@@ -1,9 +1,12 @@
 """The process of `causeway serve`: one event loop, the control plane, the REST API on every given socket."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +50,26 @@ async def _serve(settings: ServeSettings) -> None:
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         token_file = await ensure_admin_token(plane, settings.data_dir)
         address = "http://{}:{}".format(*sockets[0].getsockname()[:2])
-        print(f"control plane: {address}  admin token: {token_file}", file=sys.stderr, flush=True)  # noqa: T201
+        said = f"control plane: {address}  console: {address}/console/  admin token: {token_file}"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
         config = uvicorn.Config(
             application(plane), log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
         )
-        await uvicorn.Server(config).serve(sockets=sockets)
+        server = _Server(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, server.stop)
+        await server.serve(sockets=sockets)
+
+
+class _Server(uvicorn.Server):
+    """Ends by our signal handlers, as a success; uvicorn's own would end the process by the signal."""
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:

@@ -1,6 +1,10 @@
-"""The command line's way to the REST API, and how its refusals become one clear error and an exit code."""
+"""The command line's way to the REST API: its settings, and how refusals become one clear error and an exit code."""
 
+import json
 import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +12,49 @@ import httpx
 
 from federation.errors import CausewayError, Fault, InvalidInput, Unavailable
 
-EXIT_CODES = {"invalid": 2, "invalid-selector": 2, "unavailable": 3, "not-enforced": 4, "not-found": 5}
+EXIT_CODES = {
+    "invalid": 2, "invalid-selector": 2, "unavailable": 3, "not-enforced": 4, "not-found": 5, "unauthenticated": 6, "forbidden": 6,
+    "conflict": 7, "already-exists": 7, "stale-revision": 7, "overlap": 7, "differs": 1,
+}  # fmt: skip
 """By an error's code; 1 for every other, 0 when all is well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CliSettings:
+    """Defaults < config.toml < environment CAUSEWAY_* < flags."""
+
+    server: str = "http://127.0.0.1:8440"
+    """URL of the control plane."""
+    token_file: str = ""
+    """File with your API token; empty: none is sent."""
+    timeout: float = 90.0
+    """Seconds until an answer is given up."""
+
+
+def load_settings(environment: Mapping[str, str], **flags: Any) -> CliSettings:
+    """The settings of this call. Raises InvalidInput for a file that is not as it should be."""
+    home = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "/")) / ".config")
+    path = Path(environment.get("CAUSEWAY_CONFIG") or Path(home) / "causeway" / "config.toml")
+    known = {field.name: field.type for field in fields(CliSettings)}
+    chosen: dict[str, Any] = {}
+    if path.exists() or "CAUSEWAY_CONFIG" in environment:
+        try:
+            chosen = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput(
+                f"{path} cannot be read: {error}", hint="it is TOML; see docs/cli.md"
+            ) from error
+    if unknown := sorted(chosen.keys() - known.keys()):
+        raise InvalidInput(f"{path}: unknown key(s) {', '.join(unknown)}", hint=f"known: {', '.join(known)}")
+    for name in known:
+        if text := environment.get(f"CAUSEWAY_{name.upper()}"):
+            chosen[name] = text
+    chosen.update({name: value for name, value in flags.items() if value})
+    try:
+        timeout = float(chosen.pop("timeout", CliSettings().timeout))
+    except (TypeError, ValueError):
+        raise InvalidInput("timeout is not a number of seconds") from None
+    return CliSettings(timeout=timeout, **{name: str(value) for name, value in chosen.items()})
 
 
 class RefusedError(CausewayError):
@@ -26,40 +71,72 @@ def exit_code(error: CausewayError) -> int:
 
 
 class Client:
-    """Blocking. Server and token file come from flags or CAUSEWAY_SERVER and CAUSEWAY_TOKEN_FILE."""
+    """Blocking."""
 
-    def __init__(self, server: str = "", token_file: str = "") -> None:
-        self.server = server or os.environ.get("CAUSEWAY_SERVER", "http://127.0.0.1:8440")
-        path = token_file or os.environ.get("CAUSEWAY_TOKEN_FILE", "")
+    def __init__(self, server: str = "", token_file: str = "", timeout: float = 0) -> None:
+        settings = load_settings(os.environ, server=server, token_file=token_file, timeout=timeout)
+        self.server = settings.server
         headers = {}
-        if path:
+        if settings.token_file:
             try:
-                headers["Authorization"] = f"Bearer {Path(path).read_text().strip()}"
+                headers["Authorization"] = f"Bearer {Path(settings.token_file).read_text().strip()}"
             except OSError as error:
                 raise InvalidInput(
-                    f"token file {path}: {error.strerror}", hint="the control plane prints its path"
+                    f"token file {settings.token_file}: {error.strerror}",
+                    hint="causeway serve prints its path",
                 ) from error
-        self.http = httpx.Client(base_url=self.server, headers=headers, timeout=90)
+        if not self.server.startswith(("http://", "https://")):
+            raise InvalidInput(f"server {self.server!r} is not a URL", hint="like http://127.0.0.1:8440")
+        self.http = httpx.Client(base_url=self.server, headers=headers, timeout=settings.timeout)
 
-    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def ask(self, method: str, path: str, body: Any = None, *, if_match: str = "", **query: Any) -> Any:
         """The answer's JSON. Raises RefusedError or Unavailable."""
         given = {key: value for key, value in query.items() if value not in ("", None)}
+        headers = {"If-Match": if_match} if if_match else {}
         try:
-            response = self.http.request(method, path, json=body, params=given)
+            response = self.http.request(method, path, json=body, params=given, headers=headers)
         except httpx.TransportError as error:
-            hint = "is it running? set --server or CAUSEWAY_SERVER"
-            raise Unavailable(
-                f"the control plane at {self.server} does not answer ({error})", hint=hint
-            ) from error
+            raise self._away(error) from error
         if response.is_error:
             raise _refused(response)
         return response.json() if response.content else None
+
+    def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        items: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = self.ask("GET", path, limit=1000, **{**query, "continue": after})
+            items += page["items"]
+            after = page["metadata"].get("continue", "")
+            if not after:
+                return items
+
+    def events(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """A watch, until the connection ends. Raises RefusedError or Unavailable."""
+        given = {key: value for key, value in query.items() if value not in ("", None)}
+        try:
+            with self.http.stream("GET", path, params={**given, "watch": "true"}, timeout=None) as response:
+                if response.is_error:
+                    response.read()
+                    raise _refused(response)
+                for line in response.iter_lines():
+                    if line.strip():
+                        yield json.loads(line)
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> Unavailable:
+        hint = "is it running? set --server, CAUSEWAY_SERVER or server in the configuration file"
+        return Unavailable(f"the control plane at {self.server} does not answer ({error})", hint=hint)
 
 
 def _refused(response: httpx.Response) -> CausewayError:
     try:
         body = response.json()
     except ValueError:
+        return RefusedError("http", f"{response.status_code} {response.text[:200]}", "", [])
+    if not isinstance(body, dict):
         return RefusedError("http", f"{response.status_code} {response.text[:200]}", "", [])
     faults = [Fault(e.get("pointer", ""), e.get("detail", "")) for e in body.get("errors", [])]
     return RefusedError(body.get("title", "http"), body.get("detail", ""), body.get("hint", ""), faults)

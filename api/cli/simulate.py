@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.texts import documents
+from api.cli.documents import documents
 from federation.errors import InvalidInput
 from federation.simulation.picture import html
 from federation.simulation.probes import Judge

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, Topology
-from federation.errors import DriverError
+from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, Topology, tunnel_of
+from federation.errors import DriverError, PlatformLack
 
 LABS = Path("/run/causeway/labs")
 PINS = Path("/sys/fs/bpf/causeway")
@@ -21,16 +22,25 @@ WIREGUARD_SOCKETS = Path("/var/run/wireguard")
 CLONE_NEWNET = 0x40000000
 NEAR = "169.254.1.1"
 """The gateway that every workload and node sees, on the other end of its veth."""
+FORWARDS = "for s in ip_forward=1 conf/all/rp_filter=0 conf/default/rp_filter=0; do echo ${s#*=} >/proc/sys/net/ipv4/${s%=*}; done"
+"""For `sh -e`: written straight to /proc, because a bare Debian has no sysctl."""
 
 
 def ip(*lines: str, netns: str = "") -> None:
     """Run lines of `ip -batch`, all in one namespace. Raises DriverError with the line that failed."""
     where = ["-n", netns] if netns else []
-    done = subprocess.run(
-        ["ip", *where, "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False
-    )
+    _run(["ip", *where, "-batch", "-"], "\n".join(lines))
+
+
+def _run(words: list[str], text: str = "") -> None:
+    """Run a tool to its end. Raises DriverError with its words, PlatformLack when it is not there."""
+    try:
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        hint = "./dev setup installs it (Debian's iproute2 and util-linux)"
+        raise PlatformLack(f"{words[0]} is not installed", hint=hint) from error
     if done.returncode != 0:
-        raise DriverError(f"ip: {done.stderr.strip()}", hint="clean up with: causeway lab down")
+        raise DriverError(f"{words[0]}: {done.stderr.strip()}", hint="clean up with: causeway lab down")
 
 
 def inside(netns: str, *words: str) -> list[str]:
@@ -48,8 +58,7 @@ def build(lab: Topology) -> None:
     ip(*(f"netns add {netns}" for netns in lab.namespaces))
     for netns in lab.namespaces:
         ip("link set lo up", netns=netns)
-        for setting in ("ip_forward=1", "conf.all.rp_filter=0", "conf.default.rp_filter=0"):
-            subprocess.run(inside(netns, "sysctl", "-qw", f"net.ipv4.{setting}"), check=True)
+        _run(inside(netns, "sh", "-ec", FORWARDS))
     ip(f"address add {CONTROL_ADDRESS}/32 dev lo", netns=lab.router)
     for place, node in enumerate(lab.nodes):
         _join(lab.router, f"node{place}", node.netns, "up0", node.address)
@@ -148,28 +157,56 @@ def standing(name: str) -> list[str]:
     return sorted(path.name for path in NETNS.glob(f"cw-{name}-*")) if NETNS.exists() else []
 
 
+def names() -> list[str]:
+    """Every lab of which anything stands: its folder, a namespace or a pin."""
+    found = {path.name for folder in (LABS, PINS) if folder.exists() for path in folder.iterdir()}
+    found |= {path.name.split("-")[1] for path in NETNS.glob("cw-*-*")} if NETNS.exists() else set()
+    return sorted(found)
+
+
 def down(name: str) -> None:
-    """Unmake a lab, whatever of it stands: processes in its namespaces, its control plane, namespaces, pins, files."""
+    """Unmake a lab, whatever of it stands: processes in its namespaces, its control plane, namespaces, sockets, pins, files.
+
+    Deaf to Ctrl-C, and in an order that lets a second call finish what a killed one began. Raises DriverError when something stays.
+    """
     folder = LABS / name
-    for netns in standing(name):
-        listed = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True, check=False)
-        for word in listed.stdout.split():
-            _kill(int(word))
-    for pid_file in folder.glob("*.pid"):
-        pid = int(pid_file.read_text() or 0)
-        if pid and str(folder).encode() in _command_line(pid):
+    with undisturbed():
+        spaces = standing(name)
+        for netns in spaces:
+            listed = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True, check=False)
+            for word in listed.stdout.split():
+                _kill(int(word))
+        for pid in control_planes(folder):
             _kill(pid)
-    for netns in standing(name):
-        subprocess.run(["ip", "netns", "del", netns], check=False, capture_output=True)
-    for settings in folder.glob("*/agent.toml"):
-        interface = tomllib.loads(settings.read_text()).get("interface", "")
-        if interface:
-            (WIREGUARD_SOCKETS / f"{interface}.sock").unlink(missing_ok=True)
-    shutil.rmtree(PINS / name, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+        for netns in spaces:
+            (WIREGUARD_SOCKETS / f"{tunnel_of(netns)}.sock").unlink(missing_ok=True)
+            subprocess.run(["ip", "netns", "del", netns], check=False, capture_output=True)
+        for place in (PINS / name, folder):
+            shutil.rmtree(place, ignore_errors=True)
+        left = [*standing(name), *(str(place) for place in (PINS / name, folder) if place.exists())]
+    if left:
+        raise DriverError(f"of lab {name} this stays: {', '.join(left)}", hint="remove it by hand, as root")
 
 
-def _command_line(pid: int) -> bytes:
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Deaf to Ctrl-C and SIGTERM, and so are the tools that are started meanwhile."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def control_planes(folder: Path) -> list[int]:
+    """The processes that serve from a lab's folder. They run outside its namespaces, and one that was just born has no pid file yet."""
+    mark = f"--data-dir\0{folder / 'server'}\0".encode()
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if mark in command_line(int(path.name))]
+
+
+def command_line(pid: int) -> bytes:
+    """A process's words; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

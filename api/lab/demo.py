@@ -23,16 +23,24 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "pci-isolation.yaml
 WIREGUARD_PORT, UDP = 51820, 17
 
 
-def demo(keep: bool) -> None:
+def demo(keep: bool, name: str = "") -> None:
     """All steps. Raises DriverError at the first that does not hold."""
     must_be_root()
-    name = uuid.uuid4().hex[:5]
+    name = name or uuid.uuid4().hex[:5]
+    if (build.LABS / name).exists():
+        raise DriverError(
+            f"lab {name} stands already", hint=f"causeway lab down --name {name}, or another --name"
+        )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     try:
         OUT.rule("1, 2: control plane, two clusters, four nodes that joined, eight workloads")
-        lab = up(topology(name))
-        OUT.print(f"control plane http://127.0.0.1:{lab.port}   admin token {lab.folder}/server/admin.token")
+        with OUT.status("building") as line:
+            lab = up(topology(name), on_step=line.update)
+        url = f"http://127.0.0.1:{lab.port}"
+        OUT.print(
+            f"control plane {url}   console {url}/console/   admin token {lab.folder}/server/admin.token"
+        )
         steps(lab)
         OUT.rule(f"[green]all steps held, in {time.monotonic() - began:.0f} s")
         if keep:
@@ -99,6 +107,17 @@ def steps(lab: Lab) -> None:
 def compare(lab: Lab) -> Matrix:
     """Measure, print, and hold against the pure engine, cell by cell."""
     measured, predicted = lab.measured(), lab.predicted()
+    print_matrix(lab, measured)
+    wrong = sorted(cell for cell in measured if measured[cell] != predicted[cell])
+    _assert(
+        not wrong, f"{len(wrong)} of {len(measured)} cells differ from the engine's prediction: {wrong[:5]}"
+    )
+    OUT.print(f"{len(measured)} of {len(measured)} cells as the policy engine predicts")
+    return measured
+
+
+def print_matrix(lab: Lab, measured: Matrix) -> None:
+    """The table: from each row to each column, TCP then UDP."""
     paths = [w.path for w in lab.topology.workloads]
     table = Table(title="who reaches whom (TCP UDP)", box=None)
     for column in ("from \\ to", *paths):
@@ -111,12 +130,6 @@ def compare(lab: Lab) -> Matrix:
         ]
         table.add_row(source, *cells)
     OUT.print(table)
-    wrong = sorted(cell for cell in measured if measured[cell] != predicted[cell])
-    _assert(
-        not wrong, f"{len(wrong)} of {len(measured)} cells differ from the engine's prediction: {wrong[:5]}"
-    )
-    OUT.print(f"{len(measured)} of {len(measured)} cells as the policy engine predicts")
-    return measured
 
 
 def _causeway(lab: Lab, *words: str) -> None:

@@ -2,23 +2,28 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from api.cli.client import Client
 from api.lab import build
-from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, LabNode, Topology, Workload
-from federation.errors import CausewayError, DriverError
-from federation.policy.evaluate import evaluate
+from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, LabNode, Topology, Workload, topology
+from federation.errors import CausewayError, DriverError, InvalidInput, NotFound
+from federation.policy.evaluate import Engine
 from federation.policy.parties import Probe
 from federation.policy.tables import Verdict
 from federation.policy.world import world_of
 from federation.resources.codec import decode
 from federation.resources.metadata import ObjectKey
 
+KILL_AFTER = "CAUSEWAY_LAB_KILL_AFTER"
+"""For tests: the number of the step after which the building process kills itself (-9)."""
 Matrix = dict[tuple[str, str, str], bool]
 """(source path, destination path, TCP or UDP): reached."""
 
@@ -26,10 +31,10 @@ Matrix = dict[tuple[str, str, str], bool]
 class Lab:
     """A running lab."""
 
-    def __init__(self, lab: Topology) -> None:
+    def __init__(self, lab: Topology, port: int = 0) -> None:
         self.topology = lab
         self.folder = build.LABS / lab.name
-        self.port = _free_port()
+        self.port = port or _free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -134,11 +139,9 @@ class Lab:
             "globalnetworksets",
             "links",
         )
-        items = [
-            i for plural in plurals for i in self.client.ask("GET", f"/api/v1/{plural}", limit=5000)["items"]
-        ]
+        items = [i for plural in plurals for i in self.client.all(f"/api/v1/{plural}")]
         resources = [decode(item, is_trusted=True) for item in items]
-        world = world_of(resources)
+        engine = Engine(world_of(resources))
         linked = {frozenset(r.spec.clusters) for r in resources if r.kind == "Link"}
         matrix: Matrix = {}
         for source in self.topology.workloads:
@@ -152,9 +155,23 @@ class Lab:
                     probe = Probe(
                         source=_key(source), destination=_key(other), protocol=protocol, destination_port=PORT
                     )
-                    is_allowed = evaluate(world, probe).verdict is Verdict.ALLOW
+                    is_allowed = engine.decide(probe).verdict is Verdict.ALLOW
                     matrix[source.path, other.path, protocol] = has_path and is_allowed
         return matrix
+
+    def tell_endpoints(self) -> None:
+        """Tell the control plane of every workload, and wait for the nodes."""
+        applied = self.client.ask("POST", "/api/v1/apply", {"items": self.documents()})
+        self.wait_enforced(applied["revision"])
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the control plane ("server") or a node's agent runs."""
+        try:
+            pid = int((self.folder / f"{name}.pid").read_text())
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, ValueError):
+            return False
+        return state != "Z" and str(self.folder).encode() in build.command_line(pid)
 
     def wait_enforced(self, revision: int) -> dict[str, Any]:
         """Wait for every node; the rollout. Raises DriverError."""
@@ -168,8 +185,8 @@ class Lab:
         (self.folder / f"{name}.pid").write_text(str(process.pid))
 
 
-def up(lab: Topology) -> Lab:
-    """Build all of it, linked to nothing. Raises; the caller tears down."""
+def up(lab: Topology, on_step: Callable[[str], None] = lambda title: None) -> Lab:
+    """Build all of it, linked to nothing; `on_step` hears of each step before it is taken. Raises; the caller tears down."""
     folder = build.LABS / lab.name
     try:
         folder.mkdir(parents=True, mode=0o700)
@@ -178,10 +195,33 @@ def up(lab: Topology) -> Lab:
             f"lab {lab.name} stands already", hint=f"causeway lab down --name {lab.name}, or another --name"
         ) from None
     running = Lab(lab)
-    build.build(lab)
-    build.start_workloads(lab)
-    running.start_control_plane()
-    clusters = [
+    remember(running)
+    for number, (title, step) in enumerate(steps_of(running), start=1):
+        on_step(title)
+        step()
+        if os.environ.get(KILL_AFTER) == str(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return running
+
+
+def steps_of(running: Lab) -> list[tuple[str, Callable[[], object]]]:
+    """What building a lab comes to, in order. A death after any of them leaves nothing that `down` does not find."""
+    lab = running.topology
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("network namespaces, interfaces, routes", lambda: build.build(lab)),
+        ("workloads", lambda: build.start_workloads(lab)),
+        ("control plane", running.start_control_plane),
+        ("clusters", lambda: running.client.ask("POST", "/api/v1/apply", {"items": _clusters(lab)})),
+    ]
+    for node in lab.nodes:
+        steps.append((f"{node.cluster}/{node.name} joins", partial(running.enrol, node)))
+        steps.append((f"{node.cluster}/{node.name} starts its agent", partial(running.start_agent, node)))
+    steps.append(("endpoints, until every node enforces them", running.tell_endpoints))
+    return steps
+
+
+def _clusters(lab: Topology) -> list[dict[str, Any]]:
+    return [
         {
             "apiVersion": "causeway.dev/v1",
             "kind": "Cluster",
@@ -190,13 +230,26 @@ def up(lab: Topology) -> Lab:
         }
         for name, prefix in lab.prefixes.items()
     ]
-    running.client.ask("POST", "/api/v1/apply", {"items": clusters})
-    for node in lab.nodes:
-        running.enrol(node)
-        running.start_agent(node)
-    applied = running.client.ask("POST", "/api/v1/apply", {"items": running.documents()})
-    running.wait_enforced(applied["revision"])
-    return running
+
+
+def remember(running: Lab) -> None:
+    """Write what `opened` needs to find the lab again."""
+    facts = {"shape": running.topology.shape, "port": running.port}
+    (running.folder / "lab.json").write_text(json.dumps(facts))
+
+
+def opened(name: str) -> Lab:
+    """A lab that stands; without a name, the only one. Raises NotFound or InvalidInput."""
+    names = sorted(path.name for path in build.LABS.glob("*")) if build.LABS.exists() else []
+    if not name and len(names) != 1:
+        said = f"several labs stand: {', '.join(names)}" if names else "no lab stands"
+        raise InvalidInput(said, hint="name one with --name" if names else "build one: causeway lab up")
+    chosen = name or names[0]
+    try:
+        facts = json.loads((build.LABS / chosen / "lab.json").read_text())
+        return Lab(topology(chosen, *facts["shape"]), facts["port"])
+    except FileNotFoundError:
+        raise NotFound(f"lab {chosen} does not stand", hint="causeway lab status") from None
 
 
 def _key(workload: Workload) -> ObjectKey:

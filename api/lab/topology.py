@@ -1,13 +1,17 @@
 """Who is where in a lab: names and addresses, worked out from counts. Pure."""
 
 import hashlib
+import re
 from dataclasses import dataclass
+
+from federation.errors import InvalidInput
 
 CONTROL_ADDRESS = "203.0.113.1"
 CONTROL_PORT = 8440
 PORT = 8080
 """TCP and UDP port of every workload."""
-CLUSTERS = ("dc1", "aws1", "gcp1", "edge1")
+CLUSTERS = ("dc1", "aws1", "gcp1", "edge1", "dc2", "aws2", "gcp2", "edge2")
+MAX_NODES, MAX_WORKLOADS = 9, 20
 ROLES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("web", "shop", {}),
     ("api", "shop", {}),
@@ -54,6 +58,8 @@ class Topology:
     """A whole lab."""
 
     name: str
+    shape: tuple[int, int, int]
+    """How many clusters, and nodes and workloads of each."""
     prefixes: dict[str, str]
     nodes: tuple[LabNode, ...]
     workloads: tuple[Workload, ...]
@@ -70,7 +76,14 @@ class Topology:
 
 
 def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -> Topology:
-    """The lab of that name: `nodes` and `workloads` are per cluster; workloads go round the nodes."""
+    """The lab of that name: `nodes` and `workloads` are per cluster; workloads go round the nodes. Raises InvalidInput."""
+    for what, count, least, most in (
+        ("clusters", clusters, 1, len(CLUSTERS)), ("nodes", nodes, 1, MAX_NODES), ("workloads", workloads, 0, MAX_WORKLOADS),
+    ):  # fmt: skip
+        if not least <= count <= most:
+            raise InvalidInput(f"{count} {what} cannot be had", hint=f"--{what} takes {least} to {most}")
+    if not re.fullmatch(r"[a-z0-9]{1,12}", name):
+        raise InvalidInput(f"{name!r} is not a lab's name", hint="1 to 12 lower-case letters and digits")
     all_nodes: list[LabNode] = []
     all_workloads: list[Workload] = []
     chosen = CLUSTERS[:clusters]
@@ -80,7 +93,7 @@ def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -
             all_nodes.append(
                 LabNode(
                     name=f"n{number}", cluster=cluster, number=number, address=f"198.51.{100 + place}.{number}",
-                    prefix=f"10.{10 * place}.{number}.0/24", netns=netns, tunnel=short("wg", netns),
+                    prefix=f"10.{10 * place}.{number}.0/24", netns=netns, tunnel=tunnel_of(netns),
                 )
             )  # fmt: skip
         for index in range(workloads):
@@ -95,7 +108,18 @@ def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -
                 )
             )  # fmt: skip
     prefixes = {cluster: f"10.{10 * place}.0.0/16" for place, cluster in enumerate(chosen, start=1)}
-    return Topology(name=name, prefixes=prefixes, nodes=tuple(all_nodes), workloads=tuple(all_workloads))
+    return Topology(
+        name=name,
+        shape=(clusters, nodes, workloads),
+        prefixes=prefixes,
+        nodes=tuple(all_nodes),
+        workloads=tuple(all_workloads),
+    )
+
+
+def tunnel_of(netns: str) -> str:
+    """The WireGuard interface of a node's namespace; its socket's name, too, so it differs in every lab."""
+    return short("wg", netns)
 
 
 def short(start: str, text: str) -> str:

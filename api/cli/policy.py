@@ -1,0 +1,122 @@
+"""`causeway policy`: expectations beside policies, tested without a server."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from xml.etree import ElementTree
+
+import typer
+
+from api.cli.common import OUT
+from api.cli.documents import documents
+from api.cli.simulate import Cluster, reason
+from federation.errors import InvalidInput
+from federation.simulation.probes import Judge
+from federation.simulation.reading import read
+
+app = typer.Typer(no_args_is_help=True, help="Policies as code: test them.")
+
+
+@app.callback()
+def policy() -> None:
+    """Policies as code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One expectation and what became of it; `failure` is empty when it held, `error` says why it could not be judged."""
+
+    name: str
+    source: str
+    failure: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it held."""
+        return not self.failure and not self.error
+
+
+@app.command("test")
+def check_expectations(
+    files: Annotated[list[str], typer.Argument(help="Files and folders: policies, what stands, and documents with `tests:`.")],
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    cluster: Cluster = "default",
+) -> None:  # fmt: skip
+    """Judge every `tests: [{from, to, port, expect}]` beside the policies. Exit code 1 when one does not hold."""
+    expectations: list[tuple[str, Mapping[str, Any]]] = []
+    others: list[tuple[str, Any]] = []
+    for source, document in documents(files):
+        if isinstance(document, Mapping) and "tests" in document and "kind" not in document:
+            expectations += _expectations(source, document)
+        else:
+            others.append((source, document))
+    if not expectations:
+        raise InvalidInput(
+            "there are no tests",
+            hint="write a document `tests: [{from: a/b, to: c/d, port: 80, expect: Allow}]`",
+        )
+    judge = Judge(read(others, cluster))
+    outcomes = [_judged(judge, source, expectation) for source, expectation in expectations]
+    for outcome in outcomes:
+        if not outcome.is_good:
+            OUT.print(
+                f"[red]FAIL[/] {outcome.name}\n     {outcome.failure or outcome.error} ({outcome.source})",
+                highlight=False,
+            )
+    bad = sum(not outcome.is_good for outcome in outcomes)
+    OUT.print(f"{len(outcomes) - bad} of {len(outcomes)} expectations hold", highlight=False)
+    if junit is not None:
+        try:
+            junit.write_bytes(junit_of(outcomes))
+        except OSError as error:
+            raise InvalidInput(f"{junit}: {error.strerror}") from error
+    raise typer.Exit(1 if bad else 0)
+
+
+def _expectations(source: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    listed = document["tests"]
+    if not isinstance(listed, list) or set(document) - {"tests"}:
+        raise InvalidInput(f"{source}: a document of tests has one field, tests, which is a list")
+    for index, each in enumerate(listed):
+        if not isinstance(each, Mapping) or each.get("expect") not in ("Allow", "Deny"):
+            raise InvalidInput(f"{source}: /tests/{index}/expect: is needed, Allow or Deny")
+        yield f"{source}, test {index}", each
+
+
+def _judged(judge: Judge, source: str, expectation: Mapping[str, Any]) -> Outcome:
+    port = f":{expectation['port']}" if "port" in expectation else ""
+    protocol = expectation.get("protocol", "TCP")
+    name = str(expectation.get("name") or f"{expectation.get('from')} to {expectation.get('to')}{port} {protocol}: {expectation['expect']}")  # fmt: skip
+    began = time.perf_counter()
+    try:
+        answer = judge.answer({k: v for k, v in expectation.items() if k not in ("expect", "name")})
+    except InvalidInput as error:
+        return Outcome(name=name, source=source, error=error.message)
+    seconds = time.perf_counter() - began
+    if answer["verdict"] == expectation["expect"]:
+        return Outcome(name=name, source=source, seconds=seconds)
+    said = (
+        f"it is {answer['verdict']}: egress {reason(answer['egress'])}; ingress {reason(answer['ingress'])}"
+    )
+    return Outcome(name=name, source=source, failure=said, seconds=seconds)
+
+
+def junit_of(outcomes: list[Outcome]) -> bytes:
+    """JUnit's XML, as CI systems read it."""
+    suite = ElementTree.Element(
+        "testsuite", name="causeway policy test", tests=str(len(outcomes)),
+        failures=str(sum(bool(o.failure) for o in outcomes)), errors=str(sum(bool(o.error) for o in outcomes)),
+    )  # fmt: skip
+    for outcome in outcomes:
+        case = ElementTree.SubElement(
+            suite, "testcase", name=outcome.name, classname=outcome.source, time=f"{outcome.seconds:.6f}"
+        )
+        for tag, text in (("failure", outcome.failure), ("error", outcome.error)):
+            if text:
+                ElementTree.SubElement(case, tag, message=text)
+    found: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return found
