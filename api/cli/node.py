@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,26 +88,20 @@ def agent_status(
     output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
 ) -> None:
     """What this node's agent enforces, what is wrong, and whether the control plane is there."""
-    path = (state_dir or context.obj) / "status.json"
-    try:
-        status = json.loads(path.read_text())
-    except OSError as error:
-        hint = "is --state-dir right? start it: causeway agent"
-        raise InvalidInput(f"no agent has run here: {path}: {error.strerror}", hint=hint) from error
-    except ValueError as error:
-        raise InvalidInput(
-            f"{path} is not readable: {error}", hint="the running agent writes it anew"
-        ) from error
+    from nodeagent.status import load_status
+
+    status = asdict(load_status(state_dir or context.obj))
     if output == "json":
-        sys.stdout.write(json.dumps(status, indent=1) + "\n")
+        sys.stdout.write(json.dumps(status, indent=1, default=str) + "\n")
     else:
-        faults = status.pop("faults", None) or []
+        faults = status.pop("faults")
         for key, value in status.items():
             OUT.print(f"{key.replace('_', ' ') + ':':<20} {value}", highlight=False, markup=False)
         OUT.print(f"{'faults:':<20} {len(faults) or 'none'}", highlight=False)
         for fault in faults:
-            OUT.print("  " + ": ".join(map(str, fault)), highlight=False, markup=False)
-    raise typer.Exit(1 if status.get("faults") else 0)
+            OUT.print("  " + ": ".join(fault), highlight=False, markup=False)
+        status["faults"] = faults
+    raise typer.Exit(1 if status["faults"] else 0)
 
 
 def version(

@@ -236,7 +236,7 @@ def test_watch_shows_what_stands_and_what_changes(
         (("rollout", "status", "999999", "--timeout", "1"), 4, "not enforced everywhere after 1 s"),
         (("serve", "--listen", "8440"), 2, "is not HOST:PORT"),
         (("agent", "--state-dir", "nowhere"), 2, "has not joined"),
-        (("agent", "status", "--state-dir", "nowhere"), 2, "no agent has run here"),
+        (("agent", "status", "--state-dir", "nowhere"), 5, "no agent has run in nowhere"),
         (("join", "--cluster", "c", "--node", "n", "--token-file", "none"), 2, "none: No such file"),
     ],
 )
