@@ -15,7 +15,7 @@ Part = DesiredPolicy | DesiredTunnels | DesiredRoutes
 
 
 class FakeDriver:
-    """Driver of any part: remembers what it took. It is made in a running loop, and `taken` is set there for every value."""
+    """Driver of any part: remembers what it took. It is made in a running loop; `begun` and `taken` are set there in every round."""
 
     def __init__(self) -> None:
         self.value: Part | None = None
@@ -29,11 +29,13 @@ class FakeDriver:
         """Rounds wait here while it is clear: a kernel that is slow."""
         self.gate.set()
         self.loop = asyncio.get_running_loop()
+        self.begun = asyncio.Event()
         self.taken = asyncio.Event()
 
     def converge(self, desired: Part) -> tuple[ObjectReport, ...]:
         """Take the value. Raises on demand."""
         self.rounds += 1
+        self.loop.call_soon_threadsafe(self.begun.set)
         if not self.gate.wait(60):
             raise DriverError("the fake's gate was never opened")
         if self.failure:
