@@ -12,7 +12,7 @@ from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import changes_of, if_match, merged, read_json
 from controlplane.intent import Applied, Change, ListQuery, Verb
 from controlplane.store.queries import key_of_path
-from federation.errors import Fault, InvalidInput
+from federation.errors import Fault, InvalidInput, NotFound
 from federation.kinds.registry import KINDS
 from federation.resources.codec import decode, encode
 from federation.resources.kind import Kind
@@ -180,6 +180,9 @@ def _applied(applied: Applied) -> dict[str, Any]:
 
 async def rollout(request: Request, revision: int, wait: float = 0, _user: str = USER) -> Response:
     """Waits up to `wait` seconds (60 at most) for the revision to be enforced everywhere."""
+    newest = plane_of(request).hub.revision
+    if revision > newest:
+        raise NotFound(f"revision {revision} is not there yet; the newest is {newest}")
     found = await plane_of(request).rollout(revision, min(max(wait, 0), 60))
     behind = [{"node": node, "why": why} for node, why in found.behind]
     body = {"revision": revision, "enforced": found.enforced, "behind": behind, "complete": found.is_complete}

@@ -233,7 +233,7 @@ def test_watch_shows_what_stands_and_what_changes(
         (("apply", "-f", "gone.yaml"), 2, "gone.yaml: No such file"),
         (("apply",), 2, "no document"),
         (("apply", "-f", "-"), 2, "no document"),
-        (("rollout", "status", "999999", "--timeout", "1"), 4, "not enforced everywhere after 1 s"),
+        (("rollout", "status", "999999", "--timeout", "1"), 5, "is not there yet"),
         (("serve", "--listen", "8440"), 2, "is not HOST:PORT"),
         (("agent", "--state-dir", "nowhere"), 2, "has not joined"),
         (("agent", "status", "--state-dir", "nowhere"), 5, "no agent has run in nowhere"),
