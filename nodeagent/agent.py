@@ -43,6 +43,7 @@ class Agent:
         self.channel = channel
         self.clock = clock or SystemClock()
         self.reconciler = Reconciler(drivers, settings.resync_seconds, self.clock)
+        self._decider = Decider(settings.key)
         self._to_decide: Latest[State] = Latest()
         self._to_keep: Latest[State] = Latest()
         self._to_write: Latest[AgentStatus] = Latest()
@@ -150,11 +151,10 @@ class Agent:
 
     async def _decide(self) -> None:
         """Compile the newest state, off the loop; one that cannot be compiled is said so, and the last good one stays enforced."""
-        decider = Decider(self.settings.key)
         while True:
             state = await self._to_decide.take()
             try:
-                wanted = await asyncio.to_thread(decider.decide, state)
+                wanted = await asyncio.to_thread(self._decider.decide, state)
             except Exception as error:  # noqa: BLE001 - the top of the job: no document may end the agent
                 said = f"not compiled, the last good state is kept: {str(error) or repr(error)}"
                 LOG.error("state was not compiled", revision=state.revision, detail=said)
