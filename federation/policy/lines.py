@@ -164,21 +164,23 @@ def _with_ports(protocol: int) -> tuple[int, ...]:
 def _peer_ranges(
     surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
 ) -> Iterator[tuple[int, Range, NetsPredicate | None]]:
-    nets = _nets(match.nets)
+    within: tuple[Prefix, ...] = match.nets
     if match.services:
-        for (proto, n), served in surroundings.served(match.services, subject.cluster).items():
-            has_port = n >= 0
-            if not has_port or protocol in (0, proto):
-                for port in _numbers(match, protocol) if not has_port else [(proto, (n, n))]:
-                    yield port[0], port[1], NetsPredicate(served)
-        return
+        served = surroundings.served(match.services, subject.cluster)
+        within = served.pop((0, -1), ())
+        for (proto, n), backends in served.items():
+            if protocol in (0, proto):
+                yield proto, (n, n), NetsPredicate(backends)
+        if not within:
+            return
+    nets = _nets(within)
     if not match.ports and not match.not_ports:
         yield protocol, ANY_PORT, nets
         return
     unwanted = numeric(match.not_ports)
     yield from ((proto, ports, nets) for proto, ports in _numbers(match, protocol))
     for name in (p for p in match.ports if _is_name(p)):
-        for (proto, n), holders in surroundings.named_port(str(name), match.nets).items():
+        for (proto, n), holders in surroundings.named_port(str(name), within).items():
             if protocol in (0, proto):
                 yield from ((proto, ports, holders) for ports in subtract([(n, n)], unwanted))
 

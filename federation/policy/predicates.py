@@ -8,6 +8,8 @@ from federation.identities import CLUSTER_LABEL, WORLD, IdentityNumber
 from federation.policy.model import PartyKind
 from federation.policy.world import LabelledNets, World
 from federation.selectors import Selector
+from federation.selectors.index import LabelIndex, places_of
+from federation.selectors.tree import Compare
 
 ANY_KIND = frozenset(PartyKind)
 
@@ -28,15 +30,17 @@ class PeerPredicate:
         text = self.selector.text if self.selector else ""
         return f"peer {sorted(self.kinds)} {self.cluster} {text} {','.join(map(str, self.hosts))}"
 
-    def is_identity(self, number: IdentityNumber, labels: Mapping[str, str]) -> bool:
-        """Whether an identity has the bit; `labels` are its own and the inherited ones."""
-        if number == WORLD:
-            return PartyKind.OUTSIDE in self.kinds and self.selector is None
-        if PartyKind.WORKLOAD not in self.kinds or (
-            self.cluster and labels.get(CLUSTER_LABEL) != self.cluster
-        ):
-            return False
-        return self.selector is None or self.selector.matches(labels)
+    @property
+    def is_outside(self) -> bool:
+        """Whether addresses that are nobody's have the bit."""
+        return PartyKind.OUTSIDE in self.kinds and self.selector is None
+
+    def workloads(self, index: LabelIndex) -> int:
+        """The workloads that have the bit, of an index over their labels (their own and the inherited ones)."""
+        if PartyKind.WORKLOAD not in self.kinds:
+            return 0
+        bits = index.everyone if self.selector is None else index.matching(self.selector.node)
+        return bits & index.matching(Compare(CLUSTER_LABEL, "==", self.cluster)) if self.cluster else bits
 
     def is_set(self, network_set: LabelledNets) -> bool:
         """Whether the addresses of a network set have the bit."""
@@ -74,14 +78,26 @@ def number(predicates: Iterable[Predicate]) -> dict[Predicate, int]:
 
 
 def identity_rows(world: World, bits: Mapping[Predicate, int]) -> dict[IdentityNumber, int]:
-    """The row of every identity that has a bit set."""
+    """The row of every identity that has a bit set. Each predicate is asked once of all identities, by bitsets; then the
+    matrix is turned."""
+    numbers = list(world.identities)
+    index = LabelIndex([world.inherited(world.identities[n]) for n in numbers])
+    columns: list[list[int]] = [[] for _ in numbers]
     rows: dict[IdentityNumber, int] = {}
-    peers = [(p, bit) for p, bit in bits.items() if isinstance(p, PeerPredicate)]
-    known = {WORLD: {}, **{n: world.inherited(labels) for n, labels in world.identities.items()}}
-    for identity, labels in known.items():
-        row = sum(1 << bit for peer, bit in peers if peer.is_identity(identity, labels))
-        if row:
-            rows[identity] = row
+    for predicate, bit in bits.items():
+        if not isinstance(predicate, PeerPredicate):
+            continue
+        if predicate.is_outside:
+            rows[WORLD] = rows.get(WORLD, 0) | 1 << bit
+        for place in places_of(predicate.workloads(index)):
+            columns[place].append(bit)
+    width = (max(bits.values(), default=0) >> 3) + 1
+    for number, column in zip(numbers, columns, strict=True):
+        if column:
+            row = bytearray(width)
+            for bit in column:
+                row[bit >> 3] |= 1 << (bit & 7)
+            rows[number] = int.from_bytes(row, "little")
     return rows
 
 

@@ -1,12 +1,16 @@
 """Which policies a subject is under, in which order. Pure order and selection: no rules are looked at."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 
 from federation.policy import model
+from federation.policy.model import PartyKind
 from federation.policy.parties import Party
 from federation.policy.tables import Direction
 from federation.policy.world import World
+from federation.selectors.index import LabelIndex, places_of
 
 DEFAULT_TIER = "default"
 BUILT_IN: dict[str, tuple[float, bool]] = {
@@ -31,25 +35,57 @@ def tiers_of(
     world: World, subject: Party, direction: Direction, stage: model.Stage = model.Stage.NORMAL
 ) -> tuple[TierPolicies, ...]:
     """The tiers that select a subject, in order of evaluation. Empty: selected by nothing."""
-    selected: dict[str, list[model.Policy]] = {}
-    for policy in world.policies:
-        is_asked = policy.rules(direction) is not None and policy.stage is stage and not policy.is_staged
-        if is_asked and selects_subject(policy.subject, subject):
-            selected.setdefault(policy.tier, []).append(policy)
-    return tuple(
-        TierPolicies(
-            name,
-            is_passing=is_passing(world, name) or not any(direction in p.isolates for p in selected[name]),
-            policies=tuple(sorted(selected[name], key=lambda policy: policy.rank)),
+    (tiers,) = tiers_of_all(world, (subject,), direction, stage)
+    return tiers
+
+
+def tiers_of_all(
+    world: World,
+    subjects: Sequence[Party],
+    direction: Direction,
+    stage: model.Stage = model.Stage.NORMAL,
+) -> list[tuple[TierPolicies, ...]]:
+    """As `tiers_of`, for many subjects at once: each policy is asked once, and subjects that the same policies select share
+    their tiers (the very same object)."""
+    asked = [
+        policy
+        for policy in world.policies
+        if policy.rules(direction) is not None and policy.stage is stage and not policy.is_staged
+    ]
+    orders = {tier: tier_order(world, tier) for tier in {policy.tier for policy in asked}}
+    asked.sort(key=lambda policy: (orders[policy.tier], policy.rank))
+    index = LabelIndex([subject.labels for subject in subjects])
+    kinds: dict[PartyKind, int] = {}
+    for place, subject in enumerate(subjects):
+        for kind in subject.kinds:
+            kinds[kind] = kinds.get(kind, 0) | 1 << place
+    selected: list[list[int]] = [[] for _ in subjects]
+    for number, policy in enumerate(asked):
+        for place in places_of(_selected(policy.subject, index, kinds)):
+            selected[place].append(number)
+    shared: dict[tuple[int, ...], tuple[TierPolicies, ...]] = {}
+    for numbers in {tuple(numbers) for numbers in selected}:
+        shared[numbers] = tuple(
+            TierPolicies(
+                name,
+                is_passing=is_passing(world, name) or not any(direction in p.isolates for p in policies),
+                policies=policies,
+            )
+            for name, policies in (
+                (name, tuple(found))
+                for name, found in groupby((asked[n] for n in numbers), key=lambda policy: policy.tier)
+            )
         )
-        for name in sorted(selected, key=lambda name: tier_order(world, name))
-    )
+    return [shared[tuple(numbers)] for numbers in selected]
 
 
-def selects_subject(match: model.Match, subject: Party) -> bool:
-    """Whether a policy's subject match selects an end."""
-    has_kind = match.kinds is None or not match.kinds.isdisjoint(subject.kinds)
-    return has_kind and (match.selector is None or match.selector.matches(subject.labels))
+def _selected(match: model.Match, index: LabelIndex, kinds: Mapping[PartyKind, int]) -> int:
+    bits = index.everyone
+    if match.kinds is not None:
+        bits = 0
+        for kind in match.kinds:
+            bits |= kinds.get(kind, 0)
+    return bits & index.matching(match.selector.node) if match.selector is not None else bits
 
 
 def is_passing(world: World, name: str) -> bool:

@@ -201,3 +201,12 @@ def test_what_is_wrong_is_refused_with_its_pointer(ask: Asker, text: str, pointe
     with pytest.raises(InvalidInput) as caught:
         ask(text)
     assert [f.pointer.split(": ")[-1] for f in caught.value.faults] == [pointer]
+
+
+def test_a_service_at_a_named_port_is_that_port_of_its_backends(ask: Asker) -> None:
+    service = "{apiVersion: v1, kind: Service, metadata: {name: s, namespace: y}, spec: {selector: {pod: a}, ports: [{port: 80}]}}"
+    rule = "{toServices: [{k8sService: {serviceName: s, namespace: y}}], toPorts: [{ports: [{port: dns, protocol: UDP}]}]}"
+    said = ask(service, egress(rule))
+    assert said("x/a", "y/a", 53, "UDP") == "Allow"
+    assert said("x/a", "y/a", 80) == "Deny"
+    assert said("x/a", "y/b", 53, "UDP") == "Deny"
