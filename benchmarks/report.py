@@ -1,44 +1,42 @@
 """Makes docs/performance.md from benchmarks/results/*.json. Run by `./dev docs`."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from benchmarks.rows import RESULTS
+from benchmarks.rows import RESULTS, TITLES, Row, cells
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 HEAD = """# Performance
 
-Made by `./dev docs` from the files that `./dev bench AREA` writes. Machines are noisy: read the ratios, each from one run.
+Made by `./dev docs` from the files that `./dev bench AREA` writes. Machines are noisy: read the ratios, each from one run of
+contenders in turns. A ratio is ours over the first peer; an aim is about the ratio, or about our figure where there is no peer.
 """
 
 
 def main() -> None:
-    """Write the page; areas without results keep no section."""
+    """Write the page."""
+    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))))
+
+
+def page(results: Iterable[Mapping[str, Any]]) -> str:
+    """The page for such files' contents; areas without results keep no section."""
     sections = [HEAD]
-    for path in sorted(RESULTS.glob("*.json")):
-        body = json.loads(path.read_text())
-        lines = [f"\n## {body['area']}\n", f"{body['date']}, {body['machine']}\n"]
-        lines += [
-            "| what | unit | ours | peers | ratio | aim | met | note |",
-            "|---|---|---|---|---|---|---|---|",
+    for body in results:
+        lines = [
+            f"\n## {body['area']}\n",
+            f"{body['date']}, {body['machine']}\n",
+            _line(TITLES),
+            _line("---" for _ in TITLES),
+            *(_line(cells(Row(**row))) for row in body["rows"]),
         ]
-        for row in body["rows"]:
-            peers = ", ".join(f"{name} {value:,.4g}" for name, value in row["peers"].items())
-            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-            met = {None: "", True: "yes", False: "no"}[row["met"]]
-            cells = (
-                row["name"],
-                row["unit"],
-                f"{row['ours']:,.4g}",
-                peers,
-                ratio,
-                row["aim"],
-                met,
-                row["note"],
-            )
-            lines.append("| " + " | ".join(cells) + " |")
         sections.append("\n".join(lines) + "\n")
-    PAGE.write_text("".join(sections))
+    return "".join(sections)
+
+
+def _line(words: Iterable[str]) -> str:
+    return f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |"
 
 
 if __name__ == "__main__":

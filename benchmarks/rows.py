@@ -2,6 +2,8 @@
 
 import json
 import platform
+import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+TITLES = ("what", "unit", "ours", "peers", "ratio", "aim", "met", "note")
+WIDTH = 200
+"""Columns of a table that is written to a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,44 @@ class Row:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a ratio, or a figure without peers, should be: at least or at most so much."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def __str__(self) -> str:
+        return f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
+
+    def is_met(self, value: float) -> bool:
+        """Whether a figure is as it should be."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+
+def compared(
+    name: str, unit: str, samples: Mapping[str, Sequence[float]], *, aim: Aim | None = None, note: str = ""
+) -> Row:
+    """A row of contenders measured in turns: the first is ours, the second is what the ratio and its aim are about. Figures are
+    medians; the ratio is the median of each turn's own, because a noisy machine disturbs neighbours in time alike."""
+    ours, *others = samples
+    ratio = None
+    if others:
+        pairs = zip(samples[ours], samples[others[0]], strict=True)
+        ratio = statistics.median(own / other for own, other in pairs)
+    figure = statistics.median(samples[ours])
+    return Row(
+        name=name,
+        unit=unit,
+        ours=figure,
+        peers={other: statistics.median(samples[other]) for other in others},
+        ratio=ratio,
+        aim=str(aim) if aim else "",
+        met=aim.is_met(figure if ratio is None else ratio) if aim else None,
+        note=note,
+    )
+
+
 def write(area: str, rows: Sequence[Row]) -> Path:
     """Keep the rows of one run as `results/AREA.json`, with machine and date, and print them as a table."""
     RESULTS.mkdir(exist_ok=True)
@@ -35,28 +78,46 @@ def write(area: str, rows: Sequence[Row]) -> Path:
     body = {
         "area": area,
         "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251 - a report's date, not logic
-        "machine": f"{uname.system} {uname.release} {uname.machine}, {_cores()} cores",
+        "machine": f"{_model()}, {_cores()} cores, {uname.system} {uname.release} {uname.machine}",
         "rows": [asdict(row) for row in rows],
     }
     path.write_text(json.dumps(body, indent=1) + "\n")
-    Console().print(table(area, rows))
+    is_terminal = sys.stdout.isatty()
+    Console(width=None if is_terminal else WIDTH).print(table(area, rows))
     return path
 
 
 def table(area: str, rows: Sequence[Row]) -> Table:
     """The rows as people read them."""
     shown = Table(title=f"benchmarks: {area}")
-    for title in ("what", "unit", "ours", "peers", "ratio", "aim", "met", "note"):
+    for title in TITLES:
         shown.add_column(title)
     for row in rows:
-        peers = ", ".join(f"{name} {value:,.4g}" for name, value in row.peers.items())
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        met = {None: "", True: "yes", False: "no"}[row.met]
-        shown.add_row(row.name, row.unit, f"{row.ours:,.4g}", peers, ratio, row.aim, met, row.note)
+        shown.add_row(*cells(row))
     return shown
 
 
+def cells(row: Row) -> tuple[str, ...]:
+    """One row in words, column by column."""
+    peers = ", ".join(f"{name} {figure(value)}" for name, value in row.peers.items())
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    met = {None: "", True: "yes", False: "no"}[row.met]
+    return row.name, row.unit, figure(row.ours), peers, ratio, row.aim, met, row.note
+
+
+def figure(value: float) -> str:
+    """Three digits that count, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _cpu_lines(start: str) -> list[str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(start)]
+
+
 def _cores() -> int:
-    return len(
-        [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
-    )
+    return len(_cpu_lines("processor"))
+
+
+def _model() -> str:
+    return next(iter(_cpu_lines("model name")), "unknown processor")

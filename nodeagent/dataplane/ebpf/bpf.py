@@ -38,7 +38,7 @@ class _Path(ctypes.Structure):
 def open_pin(path: Path) -> int:
     """A descriptor of a pinned map or program. Raises DriverError."""
     text = ctypes.create_string_buffer(str(path).encode())
-    return _call(OBJ_GET, _Path(path=ctypes.addressof(text)), f"open {path.name}")
+    return call(OBJ_GET, _Path(path=ctypes.addressof(text)), f"open {path.name}")
 
 
 class PinnedMap:
@@ -75,7 +75,7 @@ class PinnedMap:
             value = ctypes.create_string_buffer(self.value_size)
             raw = ctypes.create_string_buffer(key, self.key_size)
             element = _Element(map_fd=self.fd, key=ctypes.addressof(raw), value=ctypes.addressof(value))
-            _call(LOOKUP, element, f"read {self.name}")
+            call(LOOKUP, element, f"read {self.name}")
             yield key, value.raw
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class PinnedMap:
             map_fd=self.fd, key=ctypes.addressof(raw) if raw else 0, value=ctypes.addressof(following)
         )
         try:
-            _call(NEXT_KEY, element, f"read {self.name}")
+            call(NEXT_KEY, element, f"read {self.name}")
         except DriverError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOENT:
                 return None
@@ -100,7 +100,7 @@ class PinnedMap:
         raw_key = ctypes.create_string_buffer(key, len(key))
         raw_value = ctypes.create_string_buffer(value, len(value)) if value is not None else None
         pointer = ctypes.addressof(raw_value) if raw_value else 0
-        _call(
+        call(
             command,
             _Element(map_fd=self.fd, key=ctypes.addressof(raw_key), value=pointer),
             f"write {self.name}",
@@ -113,7 +113,7 @@ class PinnedMap:
             keys=ctypes.addressof(raw_keys), values=ctypes.addressof(raw_values), count=count, map_fd=self.fd
         )
         try:
-            _call(command, batch, f"write {self.name}")
+            call(command, batch, f"write {self.name}")
         except DriverError as error:
             known = (errno.EINVAL, errno.EOPNOTSUPP, 524)
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in known:
@@ -122,7 +122,8 @@ class PinnedMap:
         return True
 
 
-def _call(command: int, attributes: ctypes.Structure, what: str) -> int:
+def call(command: int, attributes: ctypes.Structure, what: str) -> int:
+    """The system call. Raises DriverError, from the OSError with the kernel's number."""
     number = SYSCALL[platform.machine()]
     result: int = LIBC.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes))
     if result < 0:

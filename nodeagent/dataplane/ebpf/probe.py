@@ -1,0 +1,45 @@
+"""Asks a pinned program itself about one packet, without a wire (BPF_PROG_TEST_RUN): for proofs and measurements."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodeagent.dataplane.ebpf.bpf import call, open_pin
+
+TEST_RUN = 10
+LOOPBACK = 1
+"""The interface that a packet of a test run comes from: endpoints that are asked about hang on it."""
+ACT_OK, ACT_SHOT = 0, 2
+"""What our programs return (linux/pkt_cls.h)."""
+
+
+class _TestRun(ctypes.Structure):
+    _fields_ = [
+        ("prog_fd", ctypes.c_uint32), ("retval", ctypes.c_uint32), ("data_size_in", ctypes.c_uint32), ("data_size_out", ctypes.c_uint32),
+        ("data_in", ctypes.c_uint64), ("data_out", ctypes.c_uint64), ("repeat", ctypes.c_uint32), ("duration", ctypes.c_uint32),
+        ("ctx_size_in", ctypes.c_uint32), ("ctx_size_out", ctypes.c_uint32), ("ctx_in", ctypes.c_uint64), ("ctx_out", ctypes.c_uint64),
+        ("flags", ctypes.c_uint32), ("cpu", ctypes.c_uint32), ("batch_size", ctypes.c_uint32), ("pad", ctypes.c_uint32),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the program returned, and how many nanoseconds one run took on average."""
+
+    action: int
+    nanoseconds: int
+
+
+def ask(program: Path, frame: bytes, repeat: int = 1) -> Answer:
+    """Run a pinned tc program over an Ethernet frame, in this thread's network namespace. Raises DriverError."""
+    raw = ctypes.create_string_buffer(frame, len(frame))
+    descriptor = open_pin(program)
+    try:
+        attributes = _TestRun(
+            prog_fd=descriptor, data_size_in=len(frame), data_in=ctypes.addressof(raw), repeat=repeat
+        )
+        call(TEST_RUN, attributes, f"run {program.name}")
+    finally:
+        os.close(descriptor)
+    return Answer(attributes.retval, attributes.duration)
