@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, Topology, tunnel_of
+from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, Topology, is_name, must_be_name, tunnel_of
 from federation.errors import DriverError, PlatformLack
 
 LABS = Path("/run/causeway/labs")
@@ -161,7 +161,7 @@ def names() -> list[str]:
     """Every lab of which anything stands: its folder, a namespace or a pin."""
     found = {path.name for folder in (LABS, PINS) if folder.exists() for path in folder.iterdir()}
     found |= {path.name.split("-")[1] for path in NETNS.glob("cw-*-*")} if NETNS.exists() else set()
-    return sorted(found)
+    return sorted(name for name in found if is_name(name))  # pins of a real agent have a dash in their name
 
 
 def down(name: str) -> None:
@@ -169,11 +169,14 @@ def down(name: str) -> None:
 
     Deaf to Ctrl-C, and in an order that lets a second call finish what a killed one began. Raises DriverError when something stays.
     """
+    must_be_name(name)
     folder = LABS / name
     with undisturbed():
         spaces = standing(name)
         for netns in spaces:
-            listed = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True, check=False)
+            listed = subprocess.run(
+                ["ip", "netns", "pids", netns], capture_output=True, text=True, check=False
+            )
             for word in listed.stdout.split():
                 _kill(int(word))
         for pid in control_planes(folder):

@@ -1,150 +1,141 @@
 """`causeway lab` and `causeway demo`."""
 
 import os
-import subprocess
 import sys
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from api.lab import build
-from federation.errors import NotFound
+from api.lab.topology import MAX_CLUSTERS, MAX_NODES, MAX_WORKLOADS, Topology, topology
+from federation.errors import InvalidInput, NotFound
 
 app = typer.Typer(no_args_is_help=True, help="A federation of network namespaces on this machine (root).")
-OUT = Console(soft_wrap=True)
 Name = Annotated[str, typer.Option(help="The lab's name; without it, the only one that stands.")]
-AsJson = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
+NewName = Annotated[str, typer.Option(help="The lab's name; without it, a new one.")]
+Output = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
 
 
 @app.command()
 def up(
-    name: Annotated[str, typer.Option(help="The lab's name; without it, a new one.")] = "",
-    clusters: Annotated[int, typer.Option(help="1 to 8.")] = 2,
-    nodes: Annotated[int, typer.Option(help="Of each cluster, 1 to 9.")] = 2,
-    workloads: Annotated[int, typer.Option(help="Of each cluster, 0 to 20.")] = 4,
+    name: NewName = "",
+    clusters: Annotated[int, typer.Option(help=f"1 to {MAX_CLUSTERS}.")] = 2,
+    nodes: Annotated[int, typer.Option(help=f"Of each cluster, 1 to {MAX_NODES}.")] = 2,
+    workloads: Annotated[int, typer.Option(help=f"Of each cluster, 0 to {MAX_WORKLOADS}.")] = 4,
 ) -> None:
-    """Build a lab, linked to nothing yet."""
-    from api.lab.federation import must_be_root
-    from api.lab.federation import up as build_up
-    from api.lab.topology import topology
+    """Build a lab, linked to nothing yet. What goes wrong on the way is torn down again."""
+    from api.lab.federation import claim, must_be_root
+    from api.lab.show import OUT, build_up, ends_cleanly_when_told
 
     must_be_root()
-    wanted = topology(name or uuid.uuid4().hex[:5], clusters, nodes, workloads)
-    is_new = not (build.LABS / wanted.name).exists()
+    ends_cleanly_when_told()
+    lab = claim(topology(new_name(name), clusters, nodes, workloads))
     try:
-        with OUT.status("building") as line:
-            lab = build_up(wanted, on_step=line.update)
+        build_up(lab)
     except BaseException:
-        if is_new:
-            build.down(wanted.name)
+        build.down(lab.topology.name)
         raise
-    url = f"http://127.0.0.1:{lab.port}"
-    OUT.print(
-        f"lab {wanted.name}: CAUSEWAY_SERVER={url} CAUSEWAY_TOKEN_FILE={lab.folder}/server/admin.token",
-        highlight=False,
-    )
+    OUT.print(f"lab {lab.topology.name}: {lab.environment}")
 
 
 @app.command()
-def status(name: Name = "", output: AsJson = "table") -> None:
+def status(name: Name = "", output: Output = "table") -> None:
     """The labs that stand, and what of each is alive."""
-    from api.lab.federation import opened
+    from api.lab.federation import only_one
+    from api.lab.show import OUT, facts, print_facts
 
-    names = sorted(path.name for path in build.LABS.glob("*")) if build.LABS.exists() else []
-    if name and name not in names:
-        raise NotFound(f"lab {name} does not stand", hint="causeway lab status")
-    found: list[dict[str, Any]] = []
-    for each in [name] if name else names:
-        facts: dict[str, Any] = {"name": each, "namespaces": len(build.standing(each))}
-        try:
-            lab = opened(each)
-        except NotFound:
-            found.append({**facts, "controlPlane": "not known", "agents": {}})
-            continue
-        agents = {
-            f"{node.cluster}/{node.name}": "running" if lab.is_alive(node.netns) else "dead"
-            for node in lab.topology.nodes
-        }
-        server = "running" if lab.is_alive("server") else "dead"
-        found.append({**facts, "controlPlane": server, "url": lab.client.server, "agents": agents})
+    must_be_output(output)
+    found = [facts(each) for each in ([only_one(name)] if name else build.names())]
     if output == "json":
         OUT.print_json(data=found)
         return
     if not found:
         OUT.print("no lab stands")
-    for facts in found:
-        OUT.print(
-            f"{facts['name']}: {facts['namespaces']} namespaces, control plane {facts['controlPlane']} {facts.get('url', '')}",
-            highlight=False,
-        )
-        for node, word in facts["agents"].items():
-            OUT.print(f"  agent {node}: {word}", highlight=False)
+    for each in found:
+        print_facts(each)
 
 
 @app.command()
-def matrix(name: Name = "", output: AsJson = "table") -> None:
+def matrix(name: Name = "", output: Output = "table") -> None:
     """Who reaches whom, by real connections, held against the policy engine. Exit code 1 when a cell differs."""
-    from api.lab.demo import print_matrix
-    from api.lab.federation import opened
+    from api.lab.federation import must_be_root, opened
+    from api.lab.reach import compared
+    from api.lab.show import OUT, compare
 
+    must_be_output(output)
+    must_be_root()
     lab = opened(name)
-    with OUT.status("connecting"):
-        measured, predicted = lab.measured(), lab.predicted()
-    wrong = sorted(cell for cell in measured if measured[cell] != predicted[cell])
     if output == "json":
-        cells = [
-            {"from": a, "to": b, "protocol": p, "reached": up, "predicted": predicted[a, b, p]}
-            for (a, b, p), up in sorted(measured.items())
-        ]
-        OUT.print_json(data=cells)
+        found = compared(lab)
+        OUT.print_json(data=found.cells)
     else:
-        print_matrix(lab, measured)
-        OUT.print(
-            f"{len(measured) - len(wrong)} of {len(measured)} cells as the policy engine predicts",
-            highlight=False,
-        )
-        for a, b, protocol in wrong:
-            OUT.print(f"differs: {a} to {b} {protocol}", highlight=False)
-    raise typer.Exit(1 if wrong else 0)
+        found = compare(lab)
+    raise typer.Exit(1 if found.wrong else 0)
 
 
-@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command("exec")
 def run_inside(
-    where: Annotated[str, typer.Argument(help="cluster/namespace/workload, or cluster/node.")],
-    command: Annotated[list[str], typer.Argument(help="The command, after --.")],
+    where: Annotated[str, typer.Argument(help="A workload or a node: dc1/shop/web, dc1/web, dc1/n1.")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
     name: Name = "",
 ) -> None:
     """Run a command in the network of a workload or a node; its exit code is ours."""
-    from api.lab.federation import opened
+    from api.lab.federation import must_be_root, opened
 
-    topology = opened(name).topology
-    places = {w.path: w.netns for w in topology.workloads} | {f"{n.cluster}/{n.name}": n.netns for n in topology.nodes}  # fmt: skip
-    if where not in places:
-        raise NotFound(
-            f"{where!r} is not in lab {topology.name}", hint=f"one of: {', '.join(sorted(places))}"
-        )
+    must_be_root()
+    words = build.inside(netns_of(opened(name).topology, where), *command)
     sys.stdout.flush()
-    done = subprocess.run(build.inside(places[where], *command), check=False, env=os.environ)
-    raise typer.Exit(done.returncode)
+    os.execvp(words[0], words)
 
 
 @app.command()
 def down(name: Name = "") -> None:
     """Remove a lab, whatever of it stands (also after a crash)."""
-    if not name:
-        from api.lab.federation import opened
+    from api.lab.federation import must_be_root, only_one
 
-        name = opened("").topology.name
-    build.down(name)
+    must_be_root()
+    build.down(name or only_one(""))
 
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab running.")] = False,
-    name: Annotated[str, typer.Option(help="The lab's name; without it, a new one.")] = "",
+    name: NewName = "",
 ) -> None:
     """Link and police two clusters on this machine, step by step."""
     from api.lab.demo import demo as run
 
-    run(keep, name)
+    run(topology(new_name(name)), keep)
+
+
+def new_name(name: str) -> str:
+    """The name that was asked for, or one that nobody has."""
+    return name or uuid.uuid4().hex[:5]
+
+
+def must_be_output(output: str) -> None:
+    """Raises InvalidInput."""
+    if output not in ("table", "json"):
+        raise InvalidInput(f"unknown output {output!r}", hint="one of table, json")
+
+
+def netns_of(lab: Topology, where: str) -> str:
+    """The namespace of a workload or node by its path, the path without its namespace, or its name when only one has it.
+    Raises NotFound or InvalidInput."""
+    ends = [(w.path, w.netns) for w in lab.workloads] + [
+        (f"{n.cluster}/{n.name}", n.netns) for n in lab.nodes
+    ]
+    found = dict(ends)
+    if where in found:
+        return found[where]
+    cluster, _, last = where.rpartition("/")
+    matching = [
+        path
+        for path in found
+        if path.endswith(f"/{last}") and (not cluster or path.startswith(f"{cluster}/"))
+    ]
+    if not matching:
+        raise NotFound(f"{where!r} is not in lab {lab.name}", hint=f"one of: {', '.join(sorted(found))}")
+    if len(matching) > 1:
+        raise InvalidInput(f"{where!r} is more than one", hint=f"one of: {', '.join(sorted(matching))}")
+    return found[matching[0]]

@@ -2,59 +2,46 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from api.lab import build
-from api.lab.federation import Lab, Matrix, must_be_root, up
-from api.lab.topology import CONTROL_ADDRESS, PORT, Workload, topology
+from api.lab.federation import Lab, claim, must_be_root
+from api.lab.reach import Matrix
+from api.lab.show import OUT, build_up, ends_cleanly_when_told
+from api.lab.show import compare as compare_and_show
+from api.lab.topology import CONTROL_ADDRESS, PORT, Topology, Workload
 from federation.errors import DriverError
 
-OUT = Console(soft_wrap=True)
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "pci-isolation.yaml"
 WIREGUARD_PORT, UDP = 51820, 17
 
 
-def demo(keep: bool, name: str = "") -> None:
+def demo(wanted: Topology, keep: bool) -> None:
     """All steps. Raises DriverError at the first that does not hold."""
     must_be_root()
-    name = name or uuid.uuid4().hex[:5]
-    if (build.LABS / name).exists():
-        raise DriverError(
-            f"lab {name} stands already", hint=f"causeway lab down --name {name}, or another --name"
-        )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    ends_cleanly_when_told()
     began = time.monotonic()
+    lab = claim(wanted)
+    is_kept = False
     try:
         OUT.rule("1, 2: control plane, two clusters, four nodes that joined, eight workloads")
-        with OUT.status("building") as line:
-            lab = up(topology(name), on_step=line.update)
-        url = f"http://127.0.0.1:{lab.port}"
+        build_up(lab)
         OUT.print(
-            f"control plane {url}   console {url}/console/   admin token {lab.folder}/server/admin.token"
+            f"control plane  {lab.url}\nconsole        {lab.url}/console/\nadmin token    {lab.token_file}"
         )
         steps(lab)
-        OUT.rule(f"[green]all steps held, in {time.monotonic() - began:.0f} s")
-        if keep:
-            OUT.print(
-                f"kept: CAUSEWAY_SERVER=http://127.0.0.1:{lab.port} CAUSEWAY_TOKEN_FILE={lab.folder}/server/admin.token"
-            )
-            OUT.print(f"end it with: causeway lab down --name {name}")
-    except BaseException:
-        build.down(name)
-        raise
-    if not keep:
-        build.down(name)
-        if build.standing(name):
-            raise DriverError(f"tear-down left {build.standing(name)}")
+        OUT.rule(f"[green]7: all steps held, in {time.monotonic() - began:.0f} s")
+        is_kept = keep
+    finally:
+        if not is_kept:
+            build.down(wanted.name)
+    if is_kept:
+        OUT.print(f"kept: {lab.environment}\nend it with: causeway lab down --name {wanted.name}")
+    else:
+        OUT.print("torn down: no namespace, process, pin or file is left of it")
 
 
 def steps(lab: Lab) -> None:
@@ -105,39 +92,22 @@ def steps(lab: Lab) -> None:
 
 
 def compare(lab: Lab) -> Matrix:
-    """Measure, print, and hold against the pure engine, cell by cell."""
-    measured, predicted = lab.measured(), lab.predicted()
-    print_matrix(lab, measured)
-    wrong = sorted(cell for cell in measured if measured[cell] != predicted[cell])
+    """Measure, show, and hold against the pure engine, cell by cell."""
+    found = compare_and_show(lab)
+    wrong = found.wrong
     _assert(
-        not wrong, f"{len(wrong)} of {len(measured)} cells differ from the engine's prediction: {wrong[:5]}"
+        not wrong,
+        f"{len(wrong)} of {len(found.measured)} cells differ from the engine's prediction: {wrong[:5]}",
     )
-    OUT.print(f"{len(measured)} of {len(measured)} cells as the policy engine predicts")
-    return measured
-
-
-def print_matrix(lab: Lab, measured: Matrix) -> None:
-    """The table: from each row to each column, TCP then UDP."""
-    paths = [w.path for w in lab.topology.workloads]
-    table = Table(title="who reaches whom (TCP UDP)", box=None)
-    for column in ("from \\ to", *paths):
-        table.add_column(column.replace("/", "\n"))
-    marks = {True: "[green]+[/]", False: "[red]-[/]"}
-    for source in paths:
-        cells = [
-            "." if a == source else marks[measured[source, a, "TCP"]] + marks[measured[source, a, "UDP"]]
-            for a in paths
-        ]
-        table.add_row(source, *cells)
-    OUT.print(table)
+    return found.measured
 
 
 def _causeway(lab: Lab, *words: str) -> None:
-    OUT.print(f"$ causeway {' '.join(words)}", style="bold", highlight=False)
+    OUT.print(f"$ causeway {' '.join(words)}", style="bold")
     environment = {
         **os.environ,
-        "CAUSEWAY_SERVER": lab.client.server,
-        "CAUSEWAY_TOKEN_FILE": f"{lab.folder}/server/admin.token",
+        "CAUSEWAY_SERVER": lab.url,
+        "CAUSEWAY_TOKEN_FILE": str(lab.token_file),
     }
     done = subprocess.run(
         build.python("api.cli.main", *words), env=environment, capture_output=True, text=True, check=False

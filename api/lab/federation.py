@@ -1,31 +1,20 @@
-"""A lab's federation: control plane, clusters, nodes that joined, endpoints; and its reachability, measured and predicted."""
+"""A lab's federation: control plane, clusters, nodes that joined, endpoints; the steps of building it, and finding it again."""
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from api.cli.client import Client
 from api.lab import build
-from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, PORT, LabNode, Topology, Workload, topology
+from api.lab.topology import CONTROL_ADDRESS, CONTROL_PORT, LabNode, Topology, must_be_name, topology
 from federation.errors import CausewayError, DriverError, InvalidInput, NotFound
-from federation.policy.evaluate import Engine
-from federation.policy.parties import Probe
-from federation.policy.tables import Verdict
-from federation.policy.world import world_of
-from federation.resources.codec import decode
-from federation.resources.metadata import ObjectKey
-
-KILL_AFTER = "CAUSEWAY_LAB_KILL_AFTER"
-"""For tests: the number of the step after which the building process kills itself (-9)."""
-Matrix = dict[tuple[str, str, str], bool]
-"""(source path, destination path, TCP or UDP): reached."""
 
 
 class Lab:
@@ -38,9 +27,24 @@ class Lab:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
+    def url(self) -> str:
+        """The control plane's, on this machine's loopback."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token_file(self) -> Path:
+        """The administrator's."""
+        return self.folder / "server" / "admin.token"
+
+    @property
+    def environment(self) -> str:
+        """What makes `causeway` speak to this lab, to be pasted before a command."""
+        return f"CAUSEWAY_SERVER={self.url} CAUSEWAY_TOKEN_FILE={self.token_file}"
+
+    @property
     def client(self) -> Client:
         """Speaks as the administrator."""
-        return Client(f"http://127.0.0.1:{self.port}", str(self.folder / "server" / "admin.token"))
+        return Client(self.url, str(self.token_file))
 
     def start_control_plane(self) -> None:
         """Start it, and wait until it is ready."""
@@ -111,61 +115,21 @@ class Lab:
             for w in self.topology.workloads
         ]
 
-    def measured(self) -> Matrix:
-        """Who reaches whom, by real connections."""
-        running = []
-        for source in self.topology.workloads:
-            others = [w for w in self.topology.workloads if w is not source]
-            targets = [(protocol, w.address, PORT) for w in others for protocol in ("TCP", "UDP")]
-            words = build.python("api.lab.workload", "probe", json.dumps(targets))
-            process = subprocess.Popen(build.inside(source.netns, *words), stdout=subprocess.PIPE, text=True)
-            running.append((source, others, process))
-        matrix: Matrix = {}
-        for source, others, process in running:
-            answers = iter(json.loads(process.communicate(timeout=30)[0]))
-            for other in others:
-                for protocol in ("TCP", "UDP"):
-                    matrix[source.path, other.path, protocol] = next(answers)
-        return matrix
-
-    def predicted(self) -> Matrix:
-        """What the pure engine says, over the resources as the control plane gives them."""
-        plurals = (
-            "endpoints",
-            "identities",
-            "tiers",
-            "globalnetworkpolicies",
-            "networkpolicies",
-            "globalnetworksets",
-            "links",
-        )
-        items = [i for plural in plurals for i in self.client.all(f"/api/v1/{plural}")]
-        resources = [decode(item, is_trusted=True) for item in items]
-        engine = Engine(world_of(resources))
-        linked = {frozenset(r.spec.clusters) for r in resources if r.kind == "Link"}
-        matrix: Matrix = {}
-        for source in self.topology.workloads:
-            for other in self.topology.workloads:
-                if source is other:
-                    continue
-                has_path = (
-                    source.cluster == other.cluster or frozenset({source.cluster, other.cluster}) in linked
-                )
-                for protocol in ("TCP", "UDP"):
-                    probe = Probe(
-                        source=_key(source), destination=_key(other), protocol=protocol, destination_port=PORT
-                    )
-                    is_allowed = engine.decide(probe).verdict is Verdict.ALLOW
-                    matrix[source.path, other.path, protocol] = has_path and is_allowed
-        return matrix
+    def tell_clusters(self) -> None:
+        """Tell the control plane of the clusters and their prefixes."""
+        documents = [
+            {"apiVersion": "causeway.dev/v1", "kind": "Cluster", "metadata": {"name": name}, "spec": {"prefixes": [prefix]}}
+            for name, prefix in self.topology.prefixes.items()
+        ]  # fmt: skip
+        self.client.ask("POST", "/api/v1/apply", {"items": documents})
 
     def tell_endpoints(self) -> None:
         """Tell the control plane of every workload, and wait for the nodes."""
-        applied = self.client.ask("POST", "/api/v1/apply", {"items": self.documents()})
-        self.wait_enforced(applied["revision"])
+        if documents := self.documents():
+            self.wait_enforced(self.client.ask("POST", "/api/v1/apply", {"items": documents})["revision"])
 
     def is_alive(self, name: str) -> bool:
-        """Whether the control plane ("server") or a node's agent runs."""
+        """Whether the control plane ("server") or a node's agent (its namespace's name) runs."""
         try:
             pid = int((self.folder / f"{name}.pid").read_text())
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -173,87 +137,93 @@ class Lab:
             return False
         return state != "Z" and str(self.folder).encode() in build.command_line(pid)
 
-    def wait_enforced(self, revision: int) -> dict[str, Any]:
-        """Wait for every node; the rollout. Raises DriverError."""
-        rollout: dict[str, Any] = self.client.ask("GET", f"/api/v1/rollouts/{revision}", wait=30)
+    def wait_enforced(self, revision: int) -> None:
+        """Wait for every node. Raises DriverError."""
+        seconds = 20 + 2 * len(self.topology.nodes)
+        rollout = self.client.ask("GET", f"/api/v1/rollouts/{revision}", wait=seconds)
         if not rollout["complete"]:
-            raise DriverError(f"revision {revision} is not enforced: {rollout['behind']}")
-        return rollout
+            behind = "; ".join(f"{entry['node']}: {entry['why']}" for entry in rollout["behind"])
+            hint = f"see the agents' logs: {self.folder}/*/agent.log"
+            raise DriverError(f"revision {revision} is not enforced after {seconds} s: {behind}", hint=hint)
 
     def _keep(self, name: str, process: "subprocess.Popen[bytes]") -> None:
         self.processes[name] = process
         (self.folder / f"{name}.pid").write_text(str(process.pid))
 
 
-def up(lab: Topology, on_step: Callable[[str], None] = lambda title: None) -> Lab:
-    """Build all of it, linked to nothing; `on_step` hears of each step before it is taken. Raises; the caller tears down."""
-    folder = build.LABS / lab.name
-    try:
-        folder.mkdir(parents=True, mode=0o700)
-    except FileExistsError:
-        raise DriverError(
-            f"lab {lab.name} stands already", hint=f"causeway lab down --name {lab.name}, or another --name"
-        ) from None
-    running = Lab(lab)
-    remember(running)
-    for number, (title, step) in enumerate(steps_of(running), start=1):
-        on_step(title)
-        step()
-        if os.environ.get(KILL_AFTER) == str(number):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return running
+def claim(lab: Topology) -> Lab:
+    """Take the name and write down what `opened` needs. Raises DriverError when the name is taken; nothing is to be removed then."""
+    if lab.name in build.names():
+        hint = f"causeway lab down --name {lab.name}, or another --name"
+        raise DriverError(f"lab {lab.name} stands already", hint=hint)
+    claimed = Lab(lab)
+    with build.undisturbed():
+        claimed.folder.mkdir(parents=True, mode=0o700)  # fails for the later of two at the same moment
+        facts = {"shape": lab.shape, "port": claimed.port}
+        (claimed.folder / "lab.json").write_text(json.dumps(facts))
+    return claimed
 
 
-def steps_of(running: Lab) -> list[tuple[str, Callable[[], object]]]:
-    """What building a lab comes to, in order. A death after any of them leaves nothing that `down` does not find."""
-    lab = running.topology
-    steps: list[tuple[str, Callable[[], object]]] = [
-        ("network namespaces, interfaces, routes", lambda: build.build(lab)),
-        ("workloads", lambda: build.start_workloads(lab)),
-        ("control plane", running.start_control_plane),
-        ("clusters", lambda: running.client.ask("POST", "/api/v1/apply", {"items": _clusters(lab)})),
-    ]
-    for node in lab.nodes:
-        steps.append((f"{node.cluster}/{node.name} joins", partial(running.enrol, node)))
-        steps.append((f"{node.cluster}/{node.name} starts its agent", partial(running.start_agent, node)))
-    steps.append(("endpoints, until every node enforces them", running.tell_endpoints))
-    return steps
+def up(lab: Topology) -> Lab:
+    """Build all of it, linked to nothing. Raises; the caller tears down."""
+    claimed = claim(lab)
+    for step in steps_of(claimed):
+        step.take()
+    return claimed
 
 
-def _clusters(lab: Topology) -> list[dict[str, Any]]:
-    return [
-        {
-            "apiVersion": "causeway.dev/v1",
-            "kind": "Cluster",
-            "metadata": {"name": name},
-            "spec": {"prefixes": [prefix]},
-        }
-        for name, prefix in lab.prefixes.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of building a lab."""
+
+    title: str
+    take: Callable[[], object]
 
 
-def remember(running: Lab) -> None:
-    """Write what `opened` needs to find the lab again."""
-    facts = {"shape": running.topology.shape, "port": running.port}
-    (running.folder / "lab.json").write_text(json.dumps(facts))
+def steps_of(lab: Lab) -> tuple[Step, ...]:
+    """What building a lab comes to, in order. A death in any of them, or after it, leaves nothing that `down` does not find."""
+    wanted = lab.topology
+    return (
+        Step("namespaces, interfaces, routes", lambda: build.build(wanted)),
+        Step("workloads", lambda: build.start_workloads(wanted)),
+        Step("control plane", lab.start_control_plane),
+        Step("clusters", lab.tell_clusters),
+        *(
+            step
+            for node in wanted.nodes
+            for step in (
+                Step(f"{node.cluster}/{node.name} joins", partial(lab.enrol, node)),
+                Step(f"{node.cluster}/{node.name} starts its agent", partial(lab.start_agent, node)),
+            )
+        ),
+        Step("endpoints, until every node enforces them", lab.tell_endpoints),
+    )
+
+
+def only_one(name: str) -> str:
+    """That lab's name; without one, the only lab's that stands. Raises InvalidInput or NotFound."""
+    names = build.names()
+    if name:
+        must_be_name(name)
+        if name not in names:
+            raise NotFound(f"lab {name} does not stand", hint="see: causeway lab status")
+        return name
+    if not names:
+        raise NotFound("no lab stands", hint="build one: causeway lab up")
+    if len(names) > 1:
+        raise InvalidInput(f"several labs stand: {', '.join(names)}", hint="name one with --name")
+    return names[0]
 
 
 def opened(name: str) -> Lab:
-    """A lab that stands; without a name, the only one. Raises NotFound or InvalidInput."""
-    names = sorted(path.name for path in build.LABS.glob("*")) if build.LABS.exists() else []
-    if not name and len(names) != 1:
-        said = f"several labs stand: {', '.join(names)}" if names else "no lab stands"
-        raise InvalidInput(said, hint="name one with --name" if names else "build one: causeway lab up")
-    chosen = name or names[0]
+    """A lab that stands, built by whatever process; without a name, the only one. Raises InvalidInput or NotFound."""
+    chosen = only_one(name)
     try:
         facts = json.loads((build.LABS / chosen / "lab.json").read_text())
         return Lab(topology(chosen, *facts["shape"]), facts["port"])
-    except FileNotFoundError:
-        raise NotFound(f"lab {chosen} does not stand", hint="causeway lab status") from None
-
-
-def _key(workload: Workload) -> ObjectKey:
-    return ObjectKey("Endpoint", workload.cluster, workload.namespace, workload.name)
+    except (OSError, ValueError) as error:
+        hint = f"remove it: causeway lab down --name {chosen}"
+        raise NotFound(f"of lab {chosen} only remains stand", hint=hint) from error
 
 
 def _free_port() -> int:

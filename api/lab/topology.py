@@ -11,7 +11,7 @@ CONTROL_PORT = 8440
 PORT = 8080
 """TCP and UDP port of every workload."""
 CLUSTERS = ("dc1", "aws1", "gcp1", "edge1", "dc2", "aws2", "gcp2", "edge2")
-MAX_NODES, MAX_WORKLOADS = 9, 20
+MAX_CLUSTERS, MAX_NODES, MAX_WORKLOADS = len(CLUSTERS), 9, 20
 ROLES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("web", "shop", {}),
     ("api", "shop", {}),
@@ -78,12 +78,11 @@ class Topology:
 def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -> Topology:
     """The lab of that name: `nodes` and `workloads` are per cluster; workloads go round the nodes. Raises InvalidInput."""
     for what, count, least, most in (
-        ("clusters", clusters, 1, len(CLUSTERS)), ("nodes", nodes, 1, MAX_NODES), ("workloads", workloads, 0, MAX_WORKLOADS),
+        ("clusters", clusters, 1, MAX_CLUSTERS), ("nodes", nodes, 1, MAX_NODES), ("workloads", workloads, 0, MAX_WORKLOADS),
     ):  # fmt: skip
         if not least <= count <= most:
             raise InvalidInput(f"{count} {what} cannot be had", hint=f"--{what} takes {least} to {most}")
-    if not re.fullmatch(r"[a-z0-9]{1,12}", name):
-        raise InvalidInput(f"{name!r} is not a lab's name", hint="1 to 12 lower-case letters and digits")
+    must_be_name(name)
     all_nodes: list[LabNode] = []
     all_workloads: list[Workload] = []
     chosen = CLUSTERS[:clusters]
@@ -115,6 +114,17 @@ def topology(name: str, clusters: int = 2, nodes: int = 2, workloads: int = 4) -
         nodes=tuple(all_nodes),
         workloads=tuple(all_workloads),
     )
+
+
+def is_name(name: str) -> bool:
+    """Whether a lab may be called so: names of namespaces and folders are made of it, and removed by it."""
+    return re.fullmatch(r"[a-z0-9]{1,12}", name) is not None
+
+
+def must_be_name(name: str) -> None:
+    """Raises InvalidInput for what is not a lab's name."""
+    if not is_name(name):
+        raise InvalidInput(f"{name!r} is not a lab's name", hint="1 to 12 lower-case letters and digits")
 
 
 def tunnel_of(netns: str) -> str:

@@ -25,7 +25,7 @@ def serve(port: int) -> None:
 
 def probe(targets: list[tuple[str, str, int]]) -> list[bool]:
     """Which of (protocol, address, port) answer."""
-    with ThreadPoolExecutor(len(targets)) as pool:
+    with ThreadPoolExecutor(min(len(targets), 64)) as pool:
         return list(pool.map(_reaches, targets))
 
 
@@ -112,8 +112,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", port]:
             serve(int(port))
-        case ["probe", targets]:
-            _say(json.dumps(probe([tuple(t) for t in json.loads(targets)])))
+        case ["probe", "-"]:
+            _say(json.dumps(probe([tuple(t) for t in json.load(sys.stdin)])))
         case ["live", address, port]:
             live(address, int(port))
         case ["capture", seconds]:

@@ -111,7 +111,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
     try:
         run("ip", "netns", "add", name)
         run("ip", "-n", name, "link", "set", "lo", "up")
-        run("nsenter", f"--net=/run/netns/{name}", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        # A bare Debian has no sysctl.
+        run("nsenter", f"--net=/run/netns/{name}", "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
         for number in (1, 2, 3):
             pod = made.pod(number)
             run("ip", "netns", "add", pod)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from api.lab.federation import KILL_AFTER, Lab, steps_of
+from api.lab.federation import Lab, steps_of
 from api.lab.topology import topology
 
 pytestmark = pytest.mark.kernel
 CAUSEWAY = [sys.executable, "-m", "api.cli.main"]
-SMALL = topology("count", 1, 1, 1)
-STEPS = len(steps_of(Lab(SMALL)))
+TITLES = [step.title for step in steps_of(Lab(topology("any", 1, 1, 1), port=1))]
+KILLED_AFTER = """
+import os, signal, sys
+from api.lab.federation import claim, steps_of
+from api.lab.topology import topology
+for number, step in enumerate(steps_of(claim(topology(sys.argv[1], 1, 1, 1)))):
+    step.take()
+    if number == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +42,7 @@ def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
 def left(name: str) -> list[str]:
     places = [
         *Path("/run/netns").glob(f"cw-{name}-*"), Path("/run/causeway/labs") / name, Path("/sys/fs/bpf/causeway") / name,
+        *(Path(f"/var/run/wireguard/{node.tunnel}.sock") for node in topology(name, 8, 9, 0).nodes),
     ]  # fmt: skip
     processes = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -45,16 +55,60 @@ def left(name: str) -> list[str]:
     return [str(place) for place in places if place.exists()] + processes
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
+@pytest.mark.parametrize("step", range(len(TITLES)), ids=TITLES)
 def test_a_lab_killed_after_any_step_of_its_building_is_cleaned_by_down(step: int) -> None:
     name = f"s{os.getpid() % 10000}x{step}"
     try:
-        built = run("lab", "up", "--name", name, "--clusters", "1", "--nodes", "1", "--workloads", "1", **{KILL_AFTER: str(step)})  # fmt: skip
-        assert built.returncode == -9, built.stderr
+        built = subprocess.run([sys.executable, "-c", KILLED_AFTER, name, str(step)], check=False, timeout=60)
+        assert built.returncode == -signal.SIGKILL
         assert left(name)
+        assert name in run("lab", "status").stdout
     finally:
         down = run("lab", "down", "--name", name)
     assert down.returncode == 0, down.stderr
+    assert left(name) == []
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["/run/netns/cw-{}-dc1-n1", "/run/causeway/labs/{}/server.log", "/run/causeway/labs/{0}/cw-{0}-dc1-n1/credential"],
+    ids=["building namespaces", "starting the control plane", "joining"],
+)  # fmt: skip
+def test_a_lab_killed_in_the_middle_of_a_step_is_cleaned_by_down(mark: str) -> None:
+    name = f"m{os.getpid() % 10000}"
+    seen = Path(mark.format(name))
+    small = ["--clusters", "1", "--nodes", "1", "--workloads", "1"]
+    with subprocess.Popen(
+        [*CAUSEWAY, "lab", "up", "--name", name, *small], stdout=subprocess.DEVNULL
+    ) as building:
+        try:
+            while not seen.exists():
+                assert building.poll() is None, "the lab ended before it was killed"
+            building.kill()
+            building.wait()
+            assert left(name)
+        finally:
+            building.kill()
+            down = run("lab", "down", "--name", name)
+    assert down.returncode == 0, down.stderr
+    assert left(name) == []
+
+
+def test_a_lab_that_is_told_to_end_while_it_is_built_tears_itself_down() -> None:
+    name = f"t{os.getpid() % 10000}"
+    with subprocess.Popen(
+        [*CAUSEWAY, "lab", "up", "--name", name], stderr=subprocess.PIPE, text=True
+    ) as building:
+        try:
+            while not Path(f"/run/causeway/labs/{name}/server.log").exists():
+                assert building.poll() is None, "the lab ended before it was told to"
+            building.terminate()
+            _, said = building.communicate(timeout=30)
+        finally:
+            building.kill()
+            run("lab", "down", "--name", name)
+    assert building.returncode == 128 + signal.SIGTERM
+    assert said == ""
     assert left(name) == []
 
 
@@ -75,6 +129,23 @@ def test_the_status_of_a_lab_names_what_is_alive(lab: str) -> None:
     (facts,) = json.loads(run("lab", "status", "--name", lab, "-o", "json").stdout)
     assert facts["controlPlane"] == "running"
     assert facts["agents"] == {f"{cluster}/n1": "running" for cluster in ("dc1", "aws1", "gcp1")}
+    assert facts["links"] == []
+    assert all(revision > 0 for revision in facts["enforced"].values())
+    assert len(facts["enforced"]) == 3
+
+
+def test_the_matrix_of_a_lab_tells_a_workload_that_does_not_answer_and_exits_with_1(lab: str) -> None:
+    netns = f"cw-{lab}-gcp1-api"
+    interface = ["lab", "exec", "--name", lab, "gcp1/api", "--", "ip", "link", "set", "eth0"]
+    assert run(*interface, "down").returncode == 0
+    try:
+        done = run("lab", "matrix", "--name", lab)
+        assert done.returncode == 1
+        assert "differs: gcp1/shop/web to gcp1/shop/api TCP is not reached" in done.stdout
+    finally:
+        assert run(*interface, "up").returncode == 0
+        routes = "route add 169.254.1.1/32 dev eth0\nroute add default via 169.254.1.1 dev eth0\n"
+        subprocess.run(["ip", "-n", netns, "-batch", "-"], input=routes, text=True, check=True)
 
 
 def test_the_matrix_of_three_clusters_is_as_predicted_before_and_after_a_link(lab: str) -> None:
@@ -107,6 +178,15 @@ def test_a_command_runs_in_the_network_of_a_workload_and_gives_its_exit_code(lab
     gone = run("lab", "exec", "--name", lab, "dc1/shop/nobody", "--", "true")
     assert gone.returncode == 5
     assert "dc1/shop/web" in gone.stderr
+
+
+def test_the_status_of_a_lab_tells_a_dead_agent(lab: str) -> None:
+    """The last of the tests on this lab: its agent stays dead."""
+    pid_file = Path(f"/run/causeway/labs/{lab}/cw-{lab}-aws1-n1.pid")
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    (facts,) = json.loads(run("lab", "status", "--name", lab, "-o", "json").stdout)
+    assert facts["agents"] == {"dc1/n1": "running", "aws1/n1": "dead", "gcp1/n1": "running"}
+    assert "aws1/n1 dead" in run("lab", "status", "--name", lab).stdout
 
 
 @pytest.mark.parametrize(("option", "count"), [("--clusters", "9"), ("--nodes", "0"), ("--workloads", "21")])
