@@ -9,7 +9,7 @@ from nodeagent.dataplane.linux.routes import RouteDriver
 from nodeagent.reconcile import Drivers
 from nodeagent.settings import load_settings
 from nodeagent.tunnel_part import TunnelPart
-from tunnels.driver.userspace import UserspaceTunnel
+from tunnels.driver.detect import DetectedTunnel
 from tunnels.keys import load_or_make
 
 
@@ -17,10 +17,11 @@ def run(state_dir: Path) -> int:
     """Run until told to stop. Raises InvalidInput when the node has not joined."""
     settings = load_settings(state_dir)
     keys = load_or_make(state_dir / "wireguard.key")
+    tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
     drivers = Drivers(
         policy=EbpfDriver(settings.pins, state_dir),
-        tunnels=TunnelPart(UserspaceTunnel(settings.interface, keys, state_dir / "wireguard.log")),
+        tunnels=tunnels,
         routes=RouteDriver(settings.interface),
     )
-    asyncio.run(run_agent(settings, drivers, keys.public))
+    asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch]))
     return 0

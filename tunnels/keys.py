@@ -7,6 +7,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from federation.errors import InvalidInput
+
+LENGTH = 32
+"""Bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -19,15 +24,40 @@ class KeyPair:
 
 
 def load_or_make(path: Path) -> KeyPair:
-    """The node's pair; made at the first call. Raises OSError when the file cannot be written."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(X25519PrivateKey.generate().private_bytes_raw())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    private = X25519PrivateKey.from_private_bytes(path.read_bytes())
-    public = base64.b64encode(private.public_key().public_bytes_raw()).decode()
-    return KeyPair(public, private.private_bytes_raw())
+    """The node's pair; made at the first call. Raises InvalidInput for a key that others can read or that is none, and when
+    the file cannot be read or written."""
+    try:
+        if not path.exists():
+            _make(path)
+        mode, private = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"the WireGuard key {path.name}: {error.strerror}", hint="is the state directory ours?"
+        ) from error
+    if mode & 0o077:
+        hint = (
+            "chmod 600 the file; if others may have read it, delete it: the agent makes and tells a new one"
+        )
+        raise InvalidInput(f"the WireGuard key {path.name} is readable by others", hint=hint)
+    if len(private) != LENGTH:
+        hint = "delete it: the agent makes and tells a new one"
+        raise InvalidInput(f"the WireGuard key {path.name} is not {LENGTH} bytes long", hint=hint)
+    return KeyPair(public_key_of(private), private)
+
+
+def public_key_of(private: bytes) -> str:
+    """The public key (base64) of a private one; empty for the all-zero key, which WireGuard takes for none."""
+    if not any(private):
+        return ""
+    public = X25519PrivateKey.from_private_bytes(private).public_key()
+    return base64.b64encode(public.public_bytes_raw()).decode()
+
+
+def _make(path: Path) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(X25519PrivateKey.generate().private_bytes_raw())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -2,23 +2,12 @@
 
 import base64
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from federation.errors import DriverError
-from tunnels.peers import TunnelPeer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What stands: listen port, and each peer's allowed_ips by public key (base64)."""
-
-    listen_port: int
-    peers: Mapping[str, frozenset[IPv4Network]]
-    handshakes: Mapping[str, int]
-    """Seconds since 1970 of each peer's last handshake; 0: none."""
+from tunnels.driver.plan import Observed, Plan
+from tunnels.keys import public_key_of
 
 
 def exchange(path: Path, request: str) -> str:
@@ -45,41 +34,50 @@ def exchange(path: Path, request: str) -> str:
 def observed(text: str) -> Observed:
     """What a `get=1` answered."""
     peers: dict[str, set[IPv4Network]] = {}
+    endpoints: dict[str, str] = {}
     handshakes: dict[str, int] = {}
-    current, port = "", 0
+    current, port, public = "", 0, ""
     for line in text.splitlines():
         name, _, value = line.partition("=")
         match name:
+            case "private_key":
+                public = public_key_of(bytes.fromhex(value))
             case "listen_port":
                 port = int(value)
             case "public_key":
                 current = base64.b64encode(bytes.fromhex(value)).decode()
                 peers[current] = set()
-            case "allowed_ip":
+            case "endpoint":
+                endpoints[current] = value
+            case "allowed_ip" if ":" not in value:
                 peers[current].add(IPv4Network(value))
             case "last_handshake_time_sec":
                 handshakes[current] = int(value)
     return Observed(
-        listen_port=port, peers={key: frozenset(ips) for key, ips in peers.items()}, handshakes=handshakes
+        public_key=public,
+        listen_port=port,
+        peers={key: frozenset(nets) for key, nets in peers.items()},
+        endpoints=endpoints,
+        handshakes=handshakes,
     )
 
 
-def plan(standing: Observed, wanted: Iterable[TunnelPeer]) -> list[str]:
-    """The lines that turn what stands into what is wanted: removals first; a standing peer's endpoint is left alone, for WireGuard
-    may have learned a better one."""
-    peers = {peer.public_key: peer for peer in wanted}
-    lines: list[str] = []
-    for key in sorted(standing.peers.keys() - peers.keys()):
+def request_of(plan: Plan, private_key: bytes) -> str:
+    """The `set=1` operation of a plan."""
+    lines = ["set=1"]
+    if plan.has_new_key:
+        lines.append(f"private_key={private_key.hex()}")
+    if plan.listen_port is not None:
+        lines.append(f"listen_port={plan.listen_port}")
+    for key in plan.removals:
         lines += [f"public_key={to_hex(key)}", "remove=true"]
-    for key, peer in sorted(peers.items()):
-        if standing.peers.get(key) == frozenset(peer.allowed_ips):
-            continue
-        lines.append(f"public_key={to_hex(key)}")
-        if key not in standing.peers and peer.endpoint is not None:
-            lines.append(f"endpoint={peer.endpoint[0]}:{peer.endpoint[1]}")
-        lines += [f"persistent_keepalive_interval={peer.keepalive_seconds}", "replace_allowed_ips=true"]
-        lines += [f"allowed_ip={prefix}" for prefix in peer.allowed_ips]
-    return lines
+    for change in plan.changes:
+        lines.append(f"public_key={to_hex(change.public_key)}")
+        if change.endpoint is not None:
+            lines.append(f"endpoint={change.endpoint[0]}:{change.endpoint[1]}")
+        lines += [f"persistent_keepalive_interval={change.keepalive_seconds}", "replace_allowed_ips=true"]
+        lines += [f"allowed_ip={prefix}" for prefix in change.allowed_ips]
+    return "\n".join(lines) + "\n\n"
 
 
 def to_hex(key: str) -> str:
