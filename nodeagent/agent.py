@@ -69,6 +69,7 @@ class Agent:
             self._delivered,
         )
         self._connected_at: float | None = None
+        self._public_key = ""
         self._said = ""
         self._has_state = False
         self._has_word = False
@@ -83,8 +84,7 @@ class Agent:
             self.book.went_wrong(wrong)
         if state.documents:
             self._take(state)
-        if public_key:
-            self._keys.offer(public_key)
+        self._public_key = public_key
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(Replica(state)), name="follow")
             group.create_task(self._decide(), name="decide")
@@ -139,7 +139,9 @@ class Agent:
         self._connected_at, self._said = self.clock.monotonic(), ""
         self.book.note(connected_since=self.clock.now())
         self._reports.reconnected()
-        self._keys.reconnected()
+        if self._public_key:
+            self._keys.offer(self._public_key)
+            self._keys.reconnected()
 
     def _lost(self, error: CausewayError) -> None:
         if error.message != self._said:  # once, until it is something else or was good meanwhile
