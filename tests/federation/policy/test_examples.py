@@ -17,7 +17,10 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "pci-isolation.yaml"
 
 def workloads() -> list[AnyResource]:
     kinds = product(
-        (("dc1", 10), ("aws1", 20)), ("web", "api", "db", "batch"), ("true", "false"), ("shop", "pay")
+        (("dc1", 10), ("aws1", 20), ("edge9", 30)),
+        ("web", "api", "db", "batch"),
+        ("true", "false"),
+        ("shop", "pay"),
     )
     return [
         decode(
