@@ -24,8 +24,8 @@ from federation.errors import CausewayError, NotFound
 
 OUT = Console(soft_wrap=True, highlight=False)
 MARKS = {True: "[green]+[/]", False: "[red]-[/]"}
-WIDE = 12
-"""Workloads from which on a table with a column each is too wide to read: counts by cluster are shown instead."""
+WIDE = 8
+"""Workloads above which a table with a column each is too wide to read: counts by cluster are shown instead."""
 
 
 @contextmanager
