@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from federation import wire
+from federation.errors import Gone
 from federation.resources.metadata import ObjectKey
 
 KEEP_ALIVE_SECONDS = 10.0
@@ -57,6 +58,12 @@ def held(key: ObjectKey, text: str | None) -> Held:
         return Held(key, None, wire.encode(wire.Delete(key.kind, key.path)))
     document = json.loads(text)
     return Held(key, document, wire.encode(wire.Upsert(document)))
+
+
+def _named(key: ObjectKey) -> dict[str, Any]:
+    """What is left to say of an object that is gone: its name."""
+    parts = {"name": key.name, "cluster": key.cluster, "namespace": key.namespace}
+    return {"kind": key.kind, "metadata": {name: value for name, value in parts.items() if value}}
 
 
 class Hub:
@@ -110,12 +117,28 @@ class Hub:
                 commit = wire.encode(wire.Commit(subscriber.revision))
                 yield b"".join(item.line for item in taken.values()) + commit
 
-    async def watch(self, kind: str) -> AsyncIterator[dict[str, Any]]:
-        """Events of one kind for a user: what stands first, then what changes; a BOOKMARK when all was sent."""
+    def watch(self, kind: str, since: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Events of one kind for a user: what stands first (with `since`: what is newer), then what changes; a BOOKMARK when all
+        was sent. Raises Gone at once when that revision is not covered any more."""
+        missed = None if since is None else self._newer(since)
+        if since is not None and missed is None:
+            hint = "watch without since: what stands comes first"
+            raise Gone(f"revision {since} is not within what is kept for resuming", hint=hint)
+        return self._watch(kind, missed)
+
+    async def _watch(self, kind: str, missed: list[Held] | None) -> AsyncIterator[dict[str, Any]]:
         with self._subscribed(None) as subscriber:
             known = {item.key: item.document for item in self.objects.values() if item.key.kind == kind}
-            for document in known.values():
+            first = known.values() if missed is None else ()
+            for document in first:
                 yield {"type": "ADDED", "object": document}
+            for item in missed or ():
+                if item.key.kind == kind:
+                    is_gone = item.document is None
+                    yield {
+                        "type": "DELETED" if is_gone else "MODIFIED",
+                        "object": item.document or _named(item.key),
+                    }
             yield {"type": "BOOKMARK", "revision": self.revision}
             while True:
                 await self._woken(subscriber)
@@ -125,7 +148,7 @@ class Hub:
                     if item.key.kind != kind:
                         continue
                     if item.document is None:
-                        yield {"type": "DELETED", "object": known.pop(item.key, None)}
+                        yield {"type": "DELETED", "object": known.pop(item.key, None) or _named(item.key)}
                     else:
                         yield {"type": "MODIFIED" if item.key in known else "ADDED", "object": item.document}
                         known[item.key] = item.document
@@ -147,13 +170,16 @@ class Hub:
             return
 
     def _since(self, revision: int) -> list[Held] | None:
-        """The newest change per key after `revision`; None when only a snapshot will do."""
-        if revision > self.revision:
+        """What an agent missed; None when only a snapshot will do (a link moves what it may see)."""
+        newer = self._newer(revision)
+        return None if newer is None or any(item.key.kind == "Link" for item in newer) else newer
+
+    def _newer(self, revision: int) -> list[Held] | None:
+        """The newest change per key after `revision`; None when that is not covered by the log."""
+        is_covered = revision == self.revision or (self.log and self.log[0].revision <= revision + 1)
+        if revision > self.revision or not is_covered:
             return None
         newer = [transaction for transaction in self.log if transaction.revision > revision]
-        is_covered = revision == self.revision or (self.log and self.log[0].revision <= revision + 1)
-        if not is_covered or any(item.key.kind == "Link" for t in newer for item in t.changes):
-            return None
         return list({item.key: item for t in newer for item in t.changes}.values())
 
     def _move_view(self, subscriber: Subscriber) -> None:

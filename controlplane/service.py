@@ -82,7 +82,7 @@ class ControlPlane:
 
     async def get(self, key: ObjectKey) -> AnyResource:
         """One resource. Raises NotFound."""
-        async with self.database.transaction() as connection:
+        async with self.database.reading() as connection:
             found = await queries.find(connection, key)
         if found is None:
             raise NotFound(f"{key} does not exist")
@@ -90,7 +90,7 @@ class ControlPlane:
 
     async def list(self, query: ListQuery) -> Page:
         """A page of resources of one kind."""
-        async with self.database.transaction() as connection:
+        async with self.database.reading() as connection:
             return await queries.page(connection, query)
 
     async def change(self, changes: Sequence[Change], *, actor: str, is_dry_run: bool = False) -> Applied:
@@ -110,15 +110,14 @@ class ControlPlane:
         return applied
 
     def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:
-        """Events of one kind; what stands comes first. `since` skips what is not newer."""
-        del since  # a watch starts with what stands: cheap, and it cannot miss anything
-        return self.hub.watch(kind)
+        """Events of one kind; what stands comes first, or with `since` what is newer. Raises Gone."""
+        return self.hub.watch(kind, since)
 
     async def rollout(self, revision: int, wait_seconds: float) -> Rollout:
         """How far a revision has come; returns early when it is complete."""
         deadline = self.clock.monotonic() + wait_seconds
         while True:
-            async with self.database.transaction() as connection:
+            async with self.database.reading() as connection:
                 nodes, reports = await queries.node_progress(connection)
             rollout = self._rollout(revision, nodes, reports)
             left = deadline - self.clock.monotonic()
@@ -139,7 +138,7 @@ class ControlPlane:
 
     async def list_join_tokens(self) -> tuple[JoinToken, ...]:
         """All that are stored, without their secrets."""
-        async with self.database.transaction() as connection:
+        async with self.database.reading() as connection:
             return await queries.join_tokens(connection)
 
     async def revoke_join_token(self, token_id: str, *, actor: str) -> None:
@@ -186,13 +185,15 @@ class ControlPlane:
         """Store a node's WireGuard facts, when they are new. Raises Conflict for another node's key."""
         if len(public_key) != 44 or not 1 <= listen_port <= 65535:
             raise InvalidInput("a WireGuard public key has 44 characters of base64, a port is 1-65535")
+        wanted = WireguardSpec(public_key=public_key, listen_port=listen_port)
+        async with self.database.reading() as connection:
+            standing = await queries.find(connection, enrolment.node_key(session))
+        if standing is not None and standing.spec.wireguard == wanted:
+            return  # told again, as every agent does when it connects: no revision for nothing new
         async with self._work(f"node {session.cluster}/{session.node}") as work:
             node = await work.find(enrolment.node_key(session))
             if node is None:
                 raise Unauthenticated(f"node {session.cluster}/{session.node} was deleted", hint="join again")
-            wanted = WireguardSpec(public_key=public_key, listen_port=listen_port)
-            if node.spec.wireguard == wanted:
-                return
             for other in await work.all_of("Node"):
                 if (
                     other.key != node.key
@@ -211,7 +212,7 @@ class ControlPlane:
             self._reported.notify_all()
 
     async def _holder(self, credential: str) -> tuple[str, NodeSession]:
-        async with self.database.transaction() as connection:
+        async with self.database.reading() as connection:
             return await enrolment.holder_of(connection, credential)
 
     @asynccontextmanager
@@ -228,7 +229,7 @@ class ControlPlane:
 
     async def catch_up(self) -> None:
         """Publish what the log holds beyond what the hub knows."""
-        async with self._catching_up, self.database.transaction() as connection:
+        async with self._catching_up, self.database.reading() as connection:
             for transaction in await queries.transactions_after(connection, self.hub.revision):
                 self.hub.publish(transaction)
 
@@ -241,14 +242,11 @@ class ControlPlane:
         enforced, behind = [], []
         for node in nodes:
             reported, faults = reports.get(node, (-1, "[]"))
+            said = [f"{key}: {message or reason}" for key, reason, message in json.loads(faults)]
             if reported < revision:
-                behind.append(
-                    (node, "never reported" if reported < 0 else f"last reported revision {reported}")
-                )
-            elif found := json.loads(faults):
-                behind.append(
-                    (node, "; ".join(f"{key}: {message or reason}" for key, reason, message in found))
-                )
+                said.insert(0, "never reported" if reported < 0 else f"last reported revision {reported}")
+            if said:
+                behind.append((node, "; ".join(said)))
             else:
                 enforced.append(node)
         began = self._committed.get(revision, self.clock.monotonic())

@@ -4,8 +4,10 @@
 
     CausewayError
     ├── InvalidInput            a document or argument is wrong; `faults` says where (JSON pointers)
-    │   └── SelectorError       a selector does not parse; has position and caret
+    │   ├── SelectorError       a selector does not parse; has position and caret
+    │   └── Malformed           a body is not even JSON
     ├── NotFound                the named thing does not exist
+    ├── Gone                    what was asked for is too long ago: start again from what stands
     ├── Conflict                the change contradicts what stands
     │   ├── AlreadyExists       the name is taken
     │   ├── StaleRevision       compare-and-set lost: the object has changed meanwhile
@@ -66,6 +68,18 @@ class SelectorError(InvalidInput):
         self.text = text
         self.position = position
         super().__init__(f"{reason} at character {position + 1}:\n  {text}\n  {' ' * position}^")
+
+
+class Malformed(InvalidInput):
+    """A body cannot be read at all."""
+
+    code = "malformed"
+
+
+class Gone(CausewayError):
+    """A resume from before what is kept; the asker starts again from what stands."""
+
+    code = "gone"
 
 
 class NotFound(CausewayError):

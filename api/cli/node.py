@@ -112,8 +112,7 @@ def version(
     """The version here, and of the control plane if it answers."""
     found = {"client": installed("causeway"), "server": "not reached"}
     try:
-        answer = Client(server, token_file, timeout=2).ask("GET", "/openapi.json")
-        found["server"] = answer["info"]["version"]
+        found["server"] = Client(server, token_file, timeout=2).ask("GET", "/api/v1/version")["version"]
     except CausewayError:
         found["server"] = "not reached"
     if output == "json":

@@ -1,11 +1,14 @@
 """The application: routes, errors, health and metrics of one control plane."""
 
+from functools import partial
+
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
-from api.rest import nodes, problems, resources
+from api.rest import metrics as metrics_of
+from api.rest import nodes, openapi, problems, resources
 from api.rest.authentication import Permission, plane_of, require
 from controlplane.service import ControlPlane
 from federation.errors import CausewayError
@@ -17,12 +20,9 @@ def application(plane: ControlPlane) -> FastAPI:
     """The ASGI application that serves a control plane, which its caller opens and closes."""
     app = FastAPI(title="Causeway", version="0.1.0", docs_url=None, redoc_url=None)
     app.state.plane = plane
-    app.state.metrics = CollectorRegistry()
-    Gauge("causeway_revision", "Newest revision", registry=app.state.metrics).set_function(
-        lambda: plane.hub.revision
-    )
-    streams = Gauge("causeway_streams", "Open streams", registry=app.state.metrics)
-    streams.set_function(lambda: len(plane.hub.subscribers))
+    app.state.metrics = metrics_of.registry_of(plane)
+    app.add_middleware(metrics_of.Measured, registry=app.state.metrics)
+    app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
     app.add_exception_handler(CausewayError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(Exception, problems.on_error)

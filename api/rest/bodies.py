@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request
 
 from controlplane.intent import Change, Verb
-from federation.errors import CausewayError, Fault, InvalidInput, TooLarge
+from federation.errors import CausewayError, Fault, InvalidInput, Malformed, TooLarge
 from federation.resources.codec import decode
 
 MAX_BODY = 8 * 1024 * 1024
@@ -21,9 +21,32 @@ async def read_json(request: Request) -> Any:
         if len(body) > MAX_BODY:
             raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
     try:
-        return json.loads(bytes(body))
-    except ValueError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from error
+        return json.loads(bytes(body), object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        message = f"the body is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        raise Malformed(message) from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise Malformed(f"the body is not JSON: {reason}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def known_query(request: Request, *names: str) -> None:
+    """Raises InvalidInput for a query parameter that the route does not have: a misspelt one must not be passed over."""
+    if unknown := sorted(set(request.query_params) - set(names)):
+        hint = f"known: {', '.join(names)}" if names else "this route takes none"
+        raise InvalidInput(f"unknown query parameter(s) {', '.join(unknown)}", hint=hint)
 
 
 def if_match(request: Request) -> int | None:

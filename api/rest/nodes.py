@@ -1,5 +1,6 @@
 """Routes of agents, each for its own node only, and of what lets them in."""
 
+import base64
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -30,6 +31,18 @@ def router() -> APIRouter:
 async def join(request: Request, _anyone: None = PUBLIC) -> Response:
     """Enrol a node by its join token; the credential is shown this once."""
     body = await _object(request, "token", "cluster", "node")
+    wrong = [
+        Fault(f"/{name}", "text is needed")
+        for name in ("token", "cluster", "node", "os")
+        if not isinstance(body.get(name, ""), str)
+    ]
+    wrong += [
+        Fault(f"/{name}", "a list is needed")
+        for name in ("addresses", "podPrefixes")
+        if not isinstance(body.get(name, []), list)
+    ]
+    if wrong:
+        raise InvalidInput("the join request is not valid", faults=wrong)
     try:
         wanted = JoinRequest(
             token=body["token"],
@@ -52,22 +65,25 @@ async def stream(request: Request, since: int | None = None, session: NodeSessio
 async def publish_key(request: Request, session: NodeSession = NODE) -> Response:
     """A node's WireGuard facts."""
     body = _own(session, await _object(request, "publicKey", "listenPort"))
-    await plane_of(request).publish_key(session, str(body["publicKey"]), int(body["listenPort"]))
+    port = _number(body, "listenPort", 0, 1, 65535)
+    await plane_of(request).publish_key(session, _key(body["publicKey"]), port)
     return Response(status_code=204)
 
 
 async def report(request: Request, session: NodeSession = NODE) -> Response:
     """What a node's kernel enforces."""
     body = _own(session, await _object(request, "revision"))
-    faults = tuple((str(f["key"]), str(f["reason"]), str(f["message"])) for f in body.get("faults", ()))
-    await plane_of(request).report(session, NodeReport(revision=int(body["revision"]), faults=faults))
+    revision = _number(body, "revision", 0, 0, 2**53)
+    await plane_of(request).report(
+        session, NodeReport(revision=revision, faults=_faults(body.get("faults", [])))
+    )
     return Response(status_code=204)
 
 
 async def create_token(request: Request, user: str = USER) -> Response:
     """A join token, shown this once."""
     body = await _object(request, "cluster")
-    ttl, uses = int(body.get("ttlSeconds", 3600)), int(body.get("uses", 1))
+    ttl, uses = _number(body, "ttlSeconds", 3600, 1, 366 * 86400), _number(body, "uses", 1, 1, 100_000)
     token = await plane_of(request).create_join_token(str(body["cluster"]), ttl, uses, actor=user)
     return JSONResponse(
         {"id": token.id, "token": token.text, "cluster": token.cluster, "expires": token.expires}, 201
@@ -103,6 +119,37 @@ async def _object(request: Request, *needed: str) -> dict[str, Any]:
     if missing:
         raise InvalidInput("the request is not complete", faults=missing)
     return body
+
+
+def _number(body: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidInput(
+            f"{name} is not valid", faults=[Fault(f"/{name}", f"{value!r} is not in {low}-{high}")]
+        )
+    return value
+
+
+def _key(text: Any) -> str:
+    try:
+        is_key = isinstance(text, str) and len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        is_key = False
+    if not is_key:
+        fault = Fault("/publicKey", "is not the base64 of 32 bytes (X25519)")
+        raise InvalidInput("the public key is not valid", faults=[fault])
+    return str(text)
+
+
+def _faults(listed: Any) -> tuple[tuple[str, str, str], ...]:
+    names = ("key", "reason", "message")
+    is_fine = isinstance(listed, list) and all(
+        isinstance(f, dict) and all(isinstance(f.get(n), str) for n in names) for f in listed
+    )
+    if not is_fine:
+        fault = Fault("/faults", "a list of objects with key, reason and message is needed")
+        raise InvalidInput("the report is not valid", faults=[fault])
+    return tuple((f["key"], f["reason"], f["message"]) for f in listed)
 
 
 def _own(session: NodeSession, body: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ STATUS: dict[type[errors.CausewayError], int] = {
     errors.CausewayError: 500,
     errors.InvalidInput: 422,
     errors.SelectorError: 422,
+    errors.Malformed: 400,
+    errors.Gone: 410,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.AlreadyExists: 409,

@@ -1,15 +1,16 @@
 """Routes of every registered kind: list, watch, create, read, replace, patch, delete; and bulk. No code per kind."""
 
-import json
 import re
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api.rest.authentication import Permission, plane_of, require
-from api.rest.bodies import changes_of, if_match, merged, read_json
+from api.rest.bodies import changes_of, if_match, known_query, merged, read_json
+from api.rest.openapi import LIST_QUERY, kind_route
+from api.rest.watching import filtered, lines
 from controlplane.intent import Applied, Change, ListQuery, Verb
 from controlplane.store.queries import key_of_path
 from federation.errors import Fault, InvalidInput, NotFound
@@ -18,7 +19,7 @@ from federation.resources.codec import decode, encode
 from federation.resources.kind import Kind
 from federation.resources.metadata import ObjectKey, Scope
 
-USER = Depends(require(Permission.USER))
+USER, PUBLIC = Depends(require(Permission.USER)), Depends(require(Permission.PUBLIC))
 PATHS = {
     Scope.FEDERATION: "/{name}",
     Scope.CLUSTER: "/{cluster}/{name}",
@@ -31,6 +32,8 @@ def router() -> APIRouter:
     routes = APIRouter(prefix="/api/v1")
     for kind in KINDS:
         _add_kind(routes, kind)
+    routes.add_api_route("/kinds", kinds, methods=["GET"], summary="The kinds there are")
+    routes.add_api_route("/version", version, methods=["GET"], summary="The version of the control plane")
     routes.add_api_route("/apply", apply, methods=["POST"], summary="Apply documents, all or none")
     routes.add_api_route("/delete", delete_all, methods=["POST"], summary="Delete documents, all or none")
     routes.add_api_route(
@@ -60,7 +63,7 @@ def _add_kind(routes: APIRouter, kind: Kind) -> None:
             summary=f"{handler.__name__} {kind.name}",
             operation_id=f"{handler.__name__}_{kind.plural}",
             tags=[kind.name],
-            openapi_extra={"parameters": in_path} if path == one else None,
+            openapi_extra=kind_route(kind, handler.__name__, in_path),
         )
 
 
@@ -106,30 +109,32 @@ class _KindRoutes:
 
 
 async def _list(request: Request, kind: Kind) -> Response:
+    known_query(request, *(parameter["name"] for parameter in LIST_QUERY))
     ask = request.query_params
-    limit = ask.get("limit", "500")
-    if not limit.isdigit() or not 1 <= int(limit) <= 5000:
-        raise InvalidInput(f"limit {limit!r} is not in 1-5000")
     query = ListQuery(
         kind=kind.name,
         cluster=ask.get("cluster", ""),
         namespace=ask.get("namespace", ""),
         label_selector=ask.get("labelSelector", ""),
         field_selector=ask.get("fieldSelector", ""),
-        limit=int(limit),
+        limit=_number(ask.get("limit", "500"), "limit", 1, 5000),
         continue_after=ask.get("continue", ""),
     )
     plane = plane_of(request)
     if ask.get("watch") == "true":
-        return StreamingResponse(_lines(plane.watch(kind.name, None)), media_type="application/x-ndjson")
+        since = _number(ask["since"], "since", 0, 2**53) if "since" in ask else None
+        await plane.list(replace(query, limit=1))  # a query with a fault is refused before the stream begins
+        events = filtered(plane.watch(kind.name, since), query)
+        return StreamingResponse(lines(events), media_type="application/x-ndjson")
     page = await plane.list(query)
     metadata = {"revision": page.revision, "continue": page.continue_after}
     return JSONResponse({"kind": "List", "metadata": metadata, "items": [encode(r) for r in page.resources]})
 
 
-async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    async for event in events:
-        yield json.dumps(event, separators=(",", ":")).encode() + b"\n"
+def _number(text: str, name: str, low: int, high: int) -> int:
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise InvalidInput(f"{name} {text!r} is not in {low}-{high}")
+    return int(text)
 
 
 async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -> Response:
@@ -146,6 +151,7 @@ async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -
 
 
 async def _write(request: Request, change: Change, user: str) -> Response:
+    known_query(request, "dryRun")
     is_dry = request.query_params.get("dryRun") == "true"
     applied = await plane_of(request).change([change], actor=user, is_dry_run=is_dry)
     (outcome,) = applied.outcomes
@@ -167,6 +173,7 @@ async def delete_all(request: Request, user: str = USER) -> Response:
 
 
 async def _bulk(request: Request, verb: Verb, user: str) -> Response:
+    known_query(request, "dryRun")
     body = await read_json(request)
     changes = changes_of(body.get("items") if isinstance(body, dict) else None, verb)
     is_dry = request.query_params.get("dryRun") == "true"
@@ -187,3 +194,24 @@ async def rollout(request: Request, revision: int, wait: float = 0, _user: str =
     behind = [{"node": node, "why": why} for node, why in found.behind]
     body = {"revision": revision, "enforced": found.enforced, "behind": behind, "complete": found.is_complete}
     return JSONResponse({**body, "milliseconds": found.milliseconds})
+
+
+async def kinds(_user: str = USER) -> Response:
+    """What a client must know of every kind."""
+    listed = [
+        {
+            "name": kind.name,
+            "plural": kind.plural,
+            "shortNames": list(kind.short_names),
+            "scope": kind.scope.value,
+            "readOnly": kind.is_read_only,
+            "columns": [{"title": column.title, "wide": column.wide} for column in kind.columns],
+        }
+        for kind in KINDS
+    ]
+    return JSONResponse({"items": listed})
+
+
+async def version(request: Request, _anyone: None = PUBLIC) -> Response:
+    """The version that runs."""
+    return JSONResponse({"version": request.app.version})

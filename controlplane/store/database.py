@@ -1,7 +1,7 @@
 """Engines and transactions: SQLite (one file, WAL) and PostgreSQL from the same code."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,26 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_immediate)
+            event.listen(self.engine.sync_engine, "begin", _begin)
+        self._reader = self.engine.execution_options(is_reading=True)
 
     async def upgrade(self) -> None:
         """Bring the schema to this release's. Raises Unavailable when the database cannot be reached."""
         async with self.transaction() as connection:
             await connection.run_sync(_upgrade)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One consistent view of what was committed; waits for no writer. Raises Unavailable."""
+        return self._begun(self._reader)
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Everything inside happens, or nothing does. Raises Unavailable when the database is away."""
+        return self._begun(self.engine)
+
+    @asynccontextmanager
+    async def _begun(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self.engine.begin() as connection:
+            async with engine.begin() as connection:
                 yield connection
         except (OperationalError, ConnectionError, OSError) as error:
             raise Unavailable(
@@ -87,5 +95,7 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    """A writer takes its lock at once (a lock that is taken later may be refused); a reader takes none."""
+    is_reading = connection.get_execution_options().get("is_reading", False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

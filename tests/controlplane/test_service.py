@@ -266,3 +266,19 @@ async def test_what_was_written_is_there_after_a_restart(database_url: str, cloc
     async with ControlPlane.open(Settings(database_url=database_url), clock) as second:
         assert second.hub.revision == revision
         assert json.loads(next(iter(second.hub.objects.values())).line)["object"]["metadata"]["name"] == "dc1"
+
+
+async def test_a_key_that_is_told_again_takes_no_revision(plane: ControlPlane) -> None:
+    session, _ = await two_clusters(plane)
+    await plane.publish_key(session, "A" * 43 + "=", 51820)
+    revision = plane.hub.revision
+    await plane.publish_key(session, "A" * 43 + "=", 51820)
+    applied = await plane.change([cluster("gcp1", "10.30.0.0/16")], actor="t")
+    assert applied.revision == revision + 1
+
+
+async def test_a_node_that_is_behind_says_why(plane: ControlPlane) -> None:
+    session, _ = await two_clusters(plane)
+    await plane.report(session, NodeReport(revision=1, faults=(("compiler", "compiler", "not compiled"),)))
+    rollout = await plane.rollout(plane.hub.revision, 0)
+    assert ("dc1/n1", "last reported revision 1; compiler: not compiled") in rollout.behind

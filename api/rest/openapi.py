@@ -1,0 +1,134 @@
+"""The OpenAPI document: schemas of every kind, and what each route takes and gives."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from federation.kinds.registry import KINDS
+from federation.resources.kind import Kind
+from federation.resources.schema import kind_schema
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457: what is wrong, where, and what to do.",
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string", "description": "Stable code."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "hint": {"type": "string", "description": "What to do."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "format": "json-pointer"},
+                    "detail": {"type": "string"},
+                },
+                "required": ["pointer", "detail"],
+            },
+        },
+    },
+    "required": ["type", "title", "status"],
+}
+REFUSALS = {"400": "not JSON", "401": "not let in", "403": "not allowed", "404": "not found", "409": "conflict", "412": "stale revision", "413": "too large", "422": "invalid", "503": "try again"}  # fmt: skip
+
+
+def query(name: str, description: str, kind: str = "string") -> dict[str, Any]:
+    """A query parameter."""
+    return {"name": name, "in": "query", "description": description, "schema": {"type": kind}}
+
+
+LIST_QUERY = [
+    query("labelSelector", "Calico's selector language: app == 'web'"), query("fieldSelector", "metadata.name=x,spec.node!=y"),
+    query("cluster", "of that cluster"), query("namespace", "of that namespace"), query("limit", "1-5000 to a page", "integer"),
+    query("continue", "metadata.continue of the page before"), query("watch", "true: NDJSON events, for ever", "boolean"),
+    query("since", "with watch: only what is newer than this revision; 410 when that is too long ago", "integer"),
+]  # fmt: skip
+DRY_RUN = query("dryRun", "true: check everything, change nothing", "boolean")
+IF_MATCH = {
+    "name": "If-Match", "in": "header", "description": "ETag that must still stand", "schema": {"type": "string"},
+}  # fmt: skip
+
+
+def reference(name: str) -> dict[str, Any]:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def body(schema: dict[str, Any]) -> dict[str, Any]:
+    """A request body of JSON."""
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def answers(code: str, schema: dict[str, Any] | None, *refusals: str) -> dict[str, Any]:
+    """The responses of a route: the good one, and the problems it may give."""
+    good: dict[str, Any] = {"description": "done"}
+    if schema is not None:
+        good["content"] = {"application/json": {"schema": schema}}
+    problem = {"application/problem+json": {"schema": reference("Problem")}}
+    bad = {each: {"description": REFUSALS[each], "content": problem} for each in ("401", "503", *refusals)}
+    return {code: good, **bad}
+
+
+def kind_route(kind: Kind, handler: str, in_path: list[dict[str, Any]]) -> dict[str, Any]:
+    """What FastAPI cannot know of a route of one kind."""
+    one, many = reference(kind.name), reference(f"{kind.name}List")
+    match handler:
+        case "listed":
+            return {"parameters": LIST_QUERY, "responses": answers("200", many, "422")}
+        case "created":
+            return {
+                "parameters": [DRY_RUN],
+                "requestBody": body(one),
+                "responses": answers("201", one, "400", "403", "409", "413", "422"),
+            }
+        case "read":
+            return {"parameters": in_path, "responses": answers("200", one, "404")}
+        case "replaced" | "patched":
+            taken = (
+                one if handler == "replaced" else {"type": "object", "description": "RFC 7396 merge patch"}
+            )
+            refusals = ("400", "403", "404", "409", "412", "413", "422")
+            return {
+                "parameters": [*in_path, DRY_RUN, IF_MATCH],
+                "requestBody": body(taken),
+                "responses": answers("200", one, *refusals),
+            }
+    return {
+        "parameters": [*in_path, DRY_RUN, IF_MATCH],
+        "responses": answers("200", one, "403", "404", "409", "412"),
+    }
+
+
+def components() -> dict[str, Any]:
+    """The schemas of all kinds."""
+    found: dict[str, Any] = {"Problem": PROBLEM}
+    for kind in KINDS:
+        found[kind.name] = kind_schema(kind)
+        found[f"{kind.name}List"] = {
+            "type": "object",
+            "properties": {
+                "kind": {"type": "string", "const": "List"},
+                "metadata": {
+                    "type": "object",
+                    "properties": {"revision": {"type": "integer"}, "continue": {"type": "string"}},
+                },
+                "items": {"type": "array", "items": reference(kind.name)},
+            },
+            "required": ["kind", "items"],
+        }
+    return found
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document; made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        made.setdefault("components", {}).setdefault("schemas", {}).update(components())
+        schemes = made["components"].setdefault("securitySchemes", {})
+        schemes["bearer"] = {"type": "http", "scheme": "bearer"}
+        made["security"] = [{"bearer": []}]
+        app.openapi_schema = made
+    return app.openapi_schema
