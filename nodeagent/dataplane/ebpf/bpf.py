@@ -4,14 +4,17 @@ import ctypes
 import errno
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from federation.errors import DriverError
+from federation.errors import CausewayError, DriverError, PlatformLack
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
 LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_GET = 1, 2, 3, 4, 7
-UPDATE_BATCH, DELETE_BATCH = 26, 27
+LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
+NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)
+"""How kernels say that a map has no batches (524: ENOTSUPP)."""
+READ_AT_ONCE = 4096
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,17 +62,27 @@ class PinnedMap:
             for key, value in entries.items():
                 self._element(UPDATE, key, value)
 
-    def delete(self, keys: list[bytes]) -> None:
-        """Remove entries; one that is not there is no error."""
-        for key in keys:
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Remove entries; one that is not there is no error. In few system calls where the kernel has them."""
+        at = 0
+        while at < len(keys):
+            done = self._delete_batch(keys[at:])
+            if done is None:
+                break
+            at += done
+        for key in keys[at:]:
             try:
                 self._element(DELETE, key, None)
             except DriverError as error:
-                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENOENT:
+                if errno_of(error) != errno.ENOENT:
                     raise
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All entries, one look-up each: for start-up and tests, not for large maps in a hurry."""
+        """All entries, many in one system call where the kernel has it."""
+        found = self._lookup_batches()
+        yield from self._items_one_by_one() if found is None else found
+
+    def _items_one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
         key: bytes | None = None
         while (key := self._next(key)) is not None:
             value = ctypes.create_string_buffer(self.value_size)
@@ -91,7 +104,7 @@ class PinnedMap:
         try:
             call(NEXT_KEY, element, f"read {self.name}")
         except DriverError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOENT:
+            if errno_of(error) == errno.ENOENT:
                 return None
             raise
         return following.raw
@@ -115,19 +128,83 @@ class PinnedMap:
         try:
             call(command, batch, f"write {self.name}")
         except DriverError as error:
-            known = (errno.EINVAL, errno.EOPNOTSUPP, 524)
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in known:
+            if errno_of(error) in NO_BATCH:
                 return False
             raise
         return True
 
+    def _delete_batch(self, keys: Sequence[bytes]) -> int | None:
+        """How many keys are dealt with, at least one; None where the kernel has no such call."""
+        joined = b"".join(keys)
+        raw = ctypes.create_string_buffer(joined, len(joined))
+        batch = _Batch(keys=ctypes.addressof(raw), count=len(keys), map_fd=self.fd)
+        try:
+            call(DELETE_BATCH, batch, f"write {self.name}")
+        except DriverError as error:
+            if (
+                errno_of(error) == errno.ENOENT
+            ):  # it ends at a key that is not there, and `count` were before it
+                return int(batch.count) + 1
+            if errno_of(error) in NO_BATCH:
+                return None
+            raise
+        return len(keys)
+
+    def _lookup_batches(self) -> list[tuple[bytes, bytes]] | None:
+        keys = ctypes.create_string_buffer(READ_AT_ONCE * self.key_size)
+        values = ctypes.create_string_buffer(READ_AT_ONCE * self.value_size)
+        place = ctypes.create_string_buffer(max(self.key_size, 4))
+        found: list[tuple[bytes, bytes]] = []
+        is_first = is_more = True
+        while is_more:
+            batch = _Batch(
+                in_batch=0 if is_first else ctypes.addressof(place), out_batch=ctypes.addressof(place),
+                keys=ctypes.addressof(keys), values=ctypes.addressof(values), count=READ_AT_ONCE, map_fd=self.fd,
+            )  # fmt: skip
+            try:
+                call(LOOKUP_BATCH, batch, f"read {self.name}")
+            except DriverError as error:
+                is_more = False
+                if errno_of(error) in NO_BATCH:
+                    return None
+                if errno_of(error) != errno.ENOENT:  # which is the end
+                    raise
+            is_first = False
+            k, v = self.key_size, self.value_size
+            raw_keys, raw_values = keys.raw, values.raw
+            found += [
+                (raw_keys[n * k : n * k + k], raw_values[n * v : n * v + v]) for n in range(batch.count)
+            ]
+        return found
+
+
+def errno_of(error: CausewayError) -> int:
+    """The kernel's number behind an error of `call`; 0 when there is none."""
+    return (error.__cause__.errno or 0) if isinstance(error.__cause__, OSError) else 0
+
+
+def is_bpffs(path: Path) -> bool:
+    """Whether a path, which need not exist yet, is or would be on a bpffs."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    around = [path, *path.parents]
+    over = [(len(m[1]), n, m[2]) for n, m in enumerate(mounts) if Path(m[1]) in around]
+    return max(over, default=(0, 0, ""))[2] == "bpf"
+
 
 def call(command: int, attributes: ctypes.Structure, what: str) -> int:
-    """The system call. Raises DriverError, from the OSError with the kernel's number."""
-    number = SYSCALL[platform.machine()]
+    """The system call. Raises DriverError, from the OSError with the kernel's number, or PlatformLack without the rights."""
+    number = SYSCALL.get(platform.machine())
+    if number is None:
+        raise PlatformLack(
+            f"bpf(2) is not known on {platform.machine()}", hint="routes and tunnels still work"
+        )
     result: int = LIBC.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes))
     if result < 0:
         code = ctypes.get_errno()
+        cause = OSError(code, os.strerror(code))
+        if code in (errno.EPERM, errno.EACCES):
+            hint = "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+            raise PlatformLack(f"{what}: no rights", hint=hint) from cause
         reason = "the map is full" if code in (errno.E2BIG, errno.ENOSPC) else os.strerror(code)
-        raise DriverError(f"{what}: {reason}") from OSError(code, os.strerror(code))
+        raise DriverError(f"{what}: {reason}") from cause
     return result

@@ -22,6 +22,17 @@ NUMBER = struct.Struct("=I")
 ROW_KEY = struct.Struct("=II")
 ROW = struct.Struct(f"={ROW_WORDS}Q")
 RULE = struct.Struct("=8H4B2H2I")
+SHAPES = {
+    "endpoints": (4, ENDPOINT.size),
+    "addresses": (ADDRESS_KEY.size, ADDRESS_VALUE.size),
+    "prefixes": (PREFIX_KEY.size, NUMBER.size),
+    "identity_rows": (ROW_KEY.size, ROW.size),
+    "prefix_rows": (ROW_KEY.size, ROW.size),
+    "rules": (NUMBER.size, RULE.size),
+}
+"""Bytes of keys and values of the maps that the agent writes."""
+BANKED = {"addresses": 0, "prefixes": 4, "identity_rows": 0, "prefix_rows": 0}
+"""Maps whose keys hold a bank's number, and where."""
 SIZES = {
     "ENDPOINT_SIZE": ENDPOINT.size,
     "ADDRESS_KEY_SIZE": ADDRESS_KEY.size,
@@ -54,6 +65,11 @@ def endpoint(
     """An endpoint's entry: `generation` is (bank, epoch), `lists` by Direction."""
     starts, counts = [e.start for e in lists], [e.count for e in lists]
     return ENDPOINT.pack(address.packed, identity, *generation, *starts, *counts)
+
+
+def mark(bank: int, epoch: int) -> bytes:
+    """The entry that belongs to no endpoint: the numbers that are taken."""
+    return endpoint(IPv4Address(0), 0, (bank, epoch), (Extent(0, 0), Extent(0, 0)))
 
 
 def rule(line: CompiledRule) -> bytes:

@@ -4,10 +4,12 @@ bcc maps more than 100 MB; the agent works on the pins. `python -m nodeagent.dat
 """
 
 import ctypes
+import json
 import os
 import sys
 from pathlib import Path
 
+from federation.errors import PlatformLack
 from nodeagent.dataplane.ebpf import headers, layout
 
 SOURCE = Path(__file__).parent / "programs" / "endpoint.c"
@@ -16,11 +18,18 @@ MAPS = (
     "endpoints", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "connections", "verdicts", "walks", "walkers", "counters",
 )  # fmt: skip
 
+EXIT_LACK = 3
+"""The machine lacks something: standard output says what, as JSON."""
+
 
 def main(pin_folder: Path, work_folder: Path) -> None:
     """Pin everything below `pin_folder`; the programs last, so that their presence says that all is there."""
     os.environ["BCC_KERNEL_SOURCE"] = str(headers.build(work_folder / "headers"))
-    from bcc import BPF, lib  # after the environment is set: bcc reads it when it is imported
+    try:
+        from bcc import BPF, lib  # after the environment is set: bcc reads it when it is imported
+    except ImportError as error:
+        hint = "apt-get install python3-bpfcc; routes and tunnels still work"
+        raise PlatformLack(f"bcc cannot be imported: {error}", hint=hint) from error
 
     flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
     compiled = BPF(text=SOURCE.read_text(), cflags=[*flags, "-Wno-macro-redefined"])
@@ -37,4 +46,8 @@ def main(pin_folder: Path, work_folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except PlatformLack as lack:
+        sys.stdout.write(json.dumps({"message": lack.message, "hint": lack.hint}))
+        sys.exit(EXIT_LACK)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from federation.errors import DriverError, PlatformLack
+from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf.bpf import open_pin
 
 PRIORITY = 0xCA5
@@ -29,11 +29,8 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
         try:
             netlink.tc("add", "clsact", index)
         except NetlinkError as error:
-            if error.code in (errno.EOPNOTSUPP, errno.ENOENT):
-                hint = "enable CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS; routes and tunnels still work"
-                raise PlatformLack("this kernel has no tc clsact", hint=hint) from error
             if error.code != errno.EEXIST:
-                raise DriverError(f"add clsact: {error}") from error
+                raise _translated(error, "add clsact") from error
         for parent, path in ((INGRESS_PARENT, from_endpoint), (EGRESS_PARENT, to_endpoint)):
             descriptor = open_pin(path)
             try:
@@ -42,7 +39,7 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
                     protocol=ETH_P_ALL, prio=PRIORITY, direct_action=True, classid=1,
                 )  # fmt: skip
             except NetlinkError as error:
-                raise DriverError(f"attach {path.name}: {error}") from error
+                raise _translated(error, f"attach {path.name}") from error
             finally:
                 os.close(descriptor)
 
@@ -80,4 +77,18 @@ def detach(index: int) -> None:
                 )
             except NetlinkError as error:
                 if error.code not in (errno.ENOENT, errno.EINVAL, errno.ENODEV):
-                    raise DriverError(f"detach: {error}") from error
+                    raise _translated(error, "detach") from error
+
+
+def _translated(error: NetlinkError, what: str) -> CausewayError:
+    """What the kernel's number means to a user."""
+    match error.code:
+        case errno.EPERM:
+            return PlatformLack(f"{what}: no rights", hint="run as root, or with CAP_NET_ADMIN and CAP_BPF")
+        case errno.EOPNOTSUPP | errno.ENOENT:
+            hint = "enable CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS; routes and tunnels still work"
+            return PlatformLack("this kernel has no tc clsact", hint=hint)
+        case errno.ENODEV:
+            return DriverError(f"{what}: the interface is gone", hint="it is tried again at the next round")
+        case _:
+            return DriverError(f"{what}: {error}")

@@ -1,0 +1,65 @@
+"""Endpoints that no program guards are closed off by routing rules: fail closed where tc or eBPF cannot be had.
+
+Two rules each: what its interface sends, and what is sent to its address, goes nowhere. This node's own addresses are looked up before
+any rule, so that an endpoint may still reach the node itself. Ours are known by priority and protocol.
+"""
+
+import errno
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from federation.errors import DriverError, PlatformLack
+
+PROTOCOL = 202
+"""Owner mark, as on routes."""
+PRIORITY = 0xCA5
+AF_INET = 2
+BLACKHOLE = 6  # FR_ACT_BLACKHOLE
+Rule = tuple[str, str]
+"""(interface it comes in by, address it goes to): one of the two is empty."""
+
+
+def close_off(endpoints: Mapping[str, Iterable[IPv4Address]]) -> None:
+    """Close exactly these off, by interface; every other one that was is opened. Raises DriverError or PlatformLack."""
+    wanted = {(interface, "") for interface in endpoints}
+    wanted |= {("", str(address)) for addresses in endpoints.values() for address in addresses}
+    with IPRoute() as netlink:
+        own = _own(netlink)
+        for verb, rules in (("add", wanted - own), ("del", own - wanted)):
+            for rule in sorted(rules):
+                _change(netlink, verb, rule)
+
+
+def closed_off() -> set[Rule]:
+    """The rules of ours that stand in this namespace."""
+    with IPRoute() as netlink:
+        return _own(netlink)
+
+
+def _own(netlink: Any) -> set[Rule]:
+    return {
+        (rule.get_attr("FRA_IIFNAME") or "", rule.get_attr("FRA_DST") or "")
+        for rule in netlink.get_rules(family=AF_INET)
+        if rule.get_attr("FRA_PRIORITY") == PRIORITY and rule.get_attr("FRA_PROTOCOL") == PROTOCOL
+    }
+
+
+def _change(netlink: Any, verb: str, rule: Rule) -> None:
+    interface, address = rule
+    match_on = {"iifname": interface} if interface else {"dst": address, "dst_len": 32}
+    try:
+        netlink.rule(verb, family=AF_INET, priority=PRIORITY, protocol=PROTOCOL, action=BLACKHOLE, **match_on)
+    except NetlinkError as error:
+        what = f"close off {interface or address}"
+        if error.code == errno.EPERM:
+            raise PlatformLack(f"{what}: no rights", hint="run as root, or with CAP_NET_ADMIN") from error
+        if error.code == errno.EOPNOTSUPP:
+            raise PlatformLack(
+                f"{what}: no routing rules", hint="enable CONFIG_IP_MULTIPLE_TABLES"
+            ) from error
+        if error.code not in (errno.EEXIST, errno.ENOENT):
+            raise DriverError(f"{what}: {error}") from error

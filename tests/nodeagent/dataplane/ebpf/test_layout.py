@@ -1,0 +1,159 @@
+"""The bytes that Python packs are the structs that the C program declares: read from its text, laid out by the C rules."""
+
+import ctypes
+import re
+import struct
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from federation.identities import HOST, WORLD
+from federation.policy.tables import CompiledRule, Direction, RuleAction
+from nodeagent.dataplane.ebpf import layout, loader
+from nodeagent.dataplane.ebpf.layout import Extent
+
+TEXT = re.sub(r"//.*", "", loader.SOURCE.read_text())
+KINDS = {"u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64}
+
+
+def defined(name: str) -> int:
+    found = re.search(rf"^#define {name} (0x[0-9a-f]+|\d+)", TEXT, re.MULTILINE)
+    assert found, name
+    return int(found[1], 0)
+
+
+def structure(name: str) -> type[ctypes.Structure]:
+    """A ctypes twin of `struct name`: natural alignment, as clang lays it out for BPF."""
+    found = re.search(rf"struct {name} \{{(.*?)\}};", TEXT, re.DOTALL)
+    assert found, name
+    fields: list[tuple[str, type]] = []
+    for declaration in found[1].split(";"):
+        if not declaration.strip():
+            continue
+        kind, names = declaration.strip().split(None, 1)
+        for declared in names.split(","):
+            plain, _, length = declared.strip().rstrip("]").partition("[")
+            size = (int(length) if length.isdigit() else defined(length)) if length else 0
+            fields.append((plain, KINDS[kind] * size if size else KINDS[kind]))
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+def twin(name: str, raw: bytes) -> ctypes.Structure:
+    kind = structure(name)
+    assert ctypes.sizeof(kind) == len(raw)
+    return kind.from_buffer_copy(raw)
+
+
+def wire(number: int) -> str:
+    return str(IPv4Address(number.to_bytes(4, "little")))
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("endpoint", layout.ENDPOINT), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
+        ("prefix_key", layout.PREFIX_KEY), ("row_key", layout.ROW_KEY), ("row", layout.ROW), ("rule", layout.RULE),
+    ],
+)  # fmt: skip
+def test_a_struct_has_the_same_size_on_both_sides(name: str, packed: struct.Struct) -> None:
+    assert ctypes.sizeof(structure(name)) == packed.size
+
+
+def test_an_endpoints_fields_lie_where_the_program_reads_them() -> None:
+    lists = (Extent(11, 12, layout.IS_CACHEABLE), Extent(13, 14))
+    raw = layout.endpoint(IPv4Address("10.1.2.3"), 300, (7, 9), lists)
+    seen = twin("endpoint", raw)
+    assert wire(seen.address) == "10.1.2.3"
+    assert (seen.identity, seen.bank, seen.epoch) == (300, 7, 9)
+    assert list(seen.start) == [11, 13]
+    assert list(seen.count) == [12 | layout.IS_CACHEABLE, 14]
+    assert (defined("INGRESS"), defined("EGRESS")) == (Direction.INGRESS, Direction.EGRESS)
+
+
+def test_a_rules_fields_lie_where_the_program_reads_them() -> None:
+    line = CompiledRule(
+        action=RuleAction.PASS, bit=1, not_bit=2, net_bit=3, not_net_bit=4, protocol=17, source_ports=(5, 6), destination_ports=(7, 8),
+        icmp_type=9, icmp_code=10, next_tier=11, rule_id=12, is_protocol_negated=True, is_icmp_negated=True,
+    )  # fmt: skip
+    seen = twin("rule", layout.rule(line))
+    assert (seen.bit, seen.not_bit, seen.net_bit, seen.not_net_bit) == (1, 2, 3, 4)
+    assert (seen.source_low, seen.source_high, seen.destination_low, seen.destination_high) == (5, 6, 7, 8)
+    assert (seen.protocol, seen.action, seen.flags) == (17, 2, 0xFF)
+    assert (seen.icmp_type, seen.icmp_code, seen.next, seen.rule_id) == (9, 10, 11, 12)
+
+
+def test_each_condition_that_a_rule_asks_has_its_own_flag() -> None:
+    bare = {"action": RuleAction.ALLOW}
+    flags = {
+        0: {}, 1: {"is_protocol_negated": True}, 2: {"icmp_type": 0}, 6: {"is_icmp_negated": True}, 8: {"destination_ports": (0, 1)},
+        16: {"bit": 0}, 32: {"net_bit": 0}, 64: {"not_bit": 0}, 128: {"not_net_bit": 0},
+    }  # fmt: skip
+    for flag, asked in flags.items():
+        assert twin("rule", layout.rule(CompiledRule(**bare, **asked))).flags == flag, asked
+
+
+def test_a_prefix_key_is_matched_bank_first() -> None:
+    seen = twin("prefix_key", layout.prefix_key(5, IPv4Network("10.20.0.0/14")))
+    assert (seen.length, seen.bank, wire(seen.address)) == (46, 5, "10.20.0.0")
+
+
+def test_every_bit_of_a_row_is_found_where_the_program_looks() -> None:
+    for bit in (0, 1, 63, 64, 500, layout.ROW_BITS - 1):
+        words = twin("row", layout.row(1 << bit)).words
+        assert [n for n in range(layout.ROW_BITS) if words[n >> 6] >> (n & 63) & 1] == [bit]
+
+
+def test_constants_are_the_same_on_both_sides() -> None:
+    assert defined("ROW_WORDS") == layout.ROW_WORDS
+    assert defined("IS_CACHEABLE") == layout.IS_CACHEABLE
+    assert (defined("HOST"), defined("WORLD")) == (HOST, WORLD)
+    assert defined("COUNT_MASK") >= layout.MAX_RULES
+    longest = defined("CHUNK") * 33  # the kernel's most tail calls in a row
+    assert longest >= 2 * layout.MAX_RULES, "both directions of one packet may be walked"
+    for name, size in layout.SIZES.items():
+        assert f"== {name}, " in TEXT
+        assert size == ctypes.sizeof(structure(name.removesuffix("_SIZE").lower()))
+
+
+def test_counters_are_named_in_the_programs_order() -> None:
+    found = re.search(r"enum \{ (ALLOWED, .*?) \};", TEXT)
+    assert found
+    words = [word.strip().lower().replace("_", " ") for word in found[1].split(",")]
+    assert words == [name.lower() for name in layout.COUNTERS]
+
+
+def test_every_map_is_pinned_and_has_the_keys_that_the_agent_writes() -> None:
+    found = re.findall(r'^BPF_F?_?TABLE\("(\w+)", (.*?), (.*?), (\w+), (\d+)', TEXT, re.MULTILINE)
+    maps = {name: (kind, key, value, int(size)) for kind, key, value, name, size in found}
+    assert set(maps) == set(loader.MAPS)
+    assert maps["rules"][3] == layout.ARENA
+    for name, (key_size, value_size) in layout.SHAPES.items():
+        _, key, value, _ = maps[name]
+        assert _sizeof(key) == key_size
+        assert _sizeof(value) == value_size
+
+
+def _sizeof(declared: str) -> int:
+    name = declared.removeprefix("struct ")
+    return ctypes.sizeof(KINDS[name] if name in KINDS else structure(name))
+
+
+def test_the_bank_of_a_key_is_where_the_sweep_looks() -> None:
+    for name, at in layout.BANKED.items():
+        struct_name = {"addresses": "address_key", "prefixes": "prefix_key"}.get(name, "row_key")
+        assert structure(struct_name).bank.offset == at
+
+
+def test_answers_are_kept_only_where_their_key_says_all_that_was_asked() -> None:
+    allow = RuleAction.ALLOW
+    plain = CompiledRule(action=allow, protocol=6, destination_ports=(1, 2))
+    assert layout.list_flags((plain,)) == layout.IS_CACHEABLE
+    for asks_more in (
+        CompiledRule(action=allow, source_ports=(1, 2)), CompiledRule(action=allow, icmp_type=8), CompiledRule(action=allow, icmp_code=0),
+        CompiledRule(action=allow, is_icmp_negated=True),
+    ):  # fmt: skip
+        assert layout.list_flags((plain, asks_more)) == 0
+
+
+def test_an_empty_list_is_known_by_its_count() -> None:
+    assert Extent(5, 0, layout.IS_CACHEABLE).count == 0
