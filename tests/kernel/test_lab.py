@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,22 @@ def test_a_lab_that_is_told_to_end_while_it_is_built_tears_itself_down() -> None
     assert building.returncode == 128 + signal.SIGTERM
     assert said == ""
     assert left(name) == []
+
+
+def test_an_impatient_user_who_presses_ctrl_c_again_and_again_leaves_nothing() -> None:
+    name = f"c{os.getpid() % 10000}"
+    with subprocess.Popen([*CAUSEWAY, "lab", "up", "--name", name], stderr=subprocess.DEVNULL) as building:
+        try:
+            while not Path(f"/run/causeway/labs/{name}/server.log").exists():
+                assert building.poll() is None, "the lab ended before it was told to"
+            while building.poll() is None:
+                building.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    building.wait(0.05)
+            assert left(name) == []
+        finally:
+            building.kill()
+            run("lab", "down", "--name", name)
 
 
 @pytest.fixture(scope="module")
