@@ -12,6 +12,8 @@
 #define ROW_WORDS 16
 #define CHUNK 32 // rules that one program walks; then it calls itself
 #define CACHE_FROM 40
+#define ECHO_REPLY 0
+#define ECHO_REQUEST 8
 #define HOST 1
 #define WORLD 2
 #define IS_CACHEABLE 0x80000000u
@@ -156,6 +158,7 @@ static inline int finish(struct walk *w, int verdict) {
         connections.delete(&key);
         return count(CUT, TC_ACT_SHOT);
     }
+    if (k->protocol == IPPROTO_ICMP && k->icmp_type == ECHO_REPLY) return count(ALLOWED, TC_ACT_OK); // opens nothing
     struct connection fresh = {.epoch = w->endpoint.epoch, .opened = w->opened, .seen = bpf_ktime_get_ns()};
     connections.update(&key, &fresh);
     return count(ALLOWED, TC_ACT_OK);
@@ -248,7 +251,10 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
         if (bpf_skb_load_bytes(skb, offset, icmp, 8)) return count(MALFORMED, TC_ACT_SHOT);
         k.icmp_type = icmp[0];
         k.icmp_code = icmp[1];
-        if (icmp[0] == 0 || icmp[0] == 8) {
+        // A connection is one echo (request and answers, by identifier), or messages of one type and code: what was allowed
+        // for one lets no other through. Only an answer is never an opening.
+        k.is_syn = icmp[0] != ECHO_REPLY;
+        if ((icmp[0] == ECHO_REPLY || icmp[0] == ECHO_REQUEST) && !icmp[1]) {
             k.local_port = k.remote_port = (icmp[4] << 8) | icmp[5];
         } else if (icmp[0] == 3 || icmp[0] == 11 || icmp[0] == 12) {
             // An error passes with the flow that it is about: the inner packet went the other way.
@@ -260,13 +266,18 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
             k.remote = other == EGRESS ? inner.daddr : inner.saddr;
             if (k.local != e->address) return count(SPOOFED, TC_ACT_SHOT);
             u16 ports[2] = {};
-            bpf_skb_load_bytes(skb, offset + 8 + inner.ihl * 4, ports, 4);
+            u32 within = inner.protocol == IPPROTO_ICMP ? 4 : 0; // an echo's identifier
+            bpf_skb_load_bytes(skb, offset + 8 + inner.ihl * 4 + within, ports, 4);
+            if (within) ports[1] = ports[0];
             struct connection_key about = {.local = k.local, .remote = k.remote, .protocol = k.protocol};
             about.local_port = bpf_ntohs(other == EGRESS ? ports[0] : ports[1]);
             about.remote_port = bpf_ntohs(other == EGRESS ? ports[1] : ports[0]);
             struct connection *flow = connections.lookup(&about);
             if (flow && flow->epoch == e->epoch) return count(ALLOWED, TC_ACT_OK);
             return count(DENIED, TC_ACT_SHOT);
+        } else {
+            k.local_port = (icmp[0] << 8) | icmp[1];
+            k.remote_port = ~k.local_port; // an echo's two are equal
         }
     } else if (parse_transport(skb, &k, offset, direction)) {
         return count(MALFORMED, TC_ACT_SHOT);
@@ -280,7 +291,7 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
         if (c->epoch == e->epoch) return count(ALLOWED, TC_ACT_OK);
         opened = c->opened; // policy has changed: judge again as it was opened
         asked = 1 << opened;
-        if (k.protocol == IPPROTO_ICMP) k.icmp_type = 8;
+        if (k.protocol == IPPROTO_ICMP && k.icmp_type == ECHO_REPLY) k.icmp_type = ECHO_REQUEST;
     } else if (k.protocol == IPPROTO_TCP && !k.is_syn) {
         // The middle of a connection that we did not see open: who opened it is unknown, so both ways must be allowed.
         // Otherwise the answer of a server that was just cut off would open the way again.
