@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
+from api.console import routes as console
 from api.rest import metrics as metrics_of
 from api.rest import nodes, openapi, problems, resources
 from api.rest.authentication import Permission, plane_of, require
@@ -28,6 +29,7 @@ def application(plane: ControlPlane) -> FastAPI:
     app.add_exception_handler(Exception, problems.on_error)
     app.include_router(resources.router())
     app.include_router(nodes.router())
+    app.include_router(console.router())
     for path, handler in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         app.add_api_route(path, handler, methods=["GET"])
     return app
