@@ -167,10 +167,9 @@ class EbpfDriver:
         try:
             barriers.close_off(_by_interface(new))
         except (DriverError, PlatformLack) as other:
-            raise type(error)(
-                f"{error.message}; and {len(new)} endpoints without programs stay open: {other.message}",
-                hint=error.hint or other.hint,
-            ) from error
+            why = error.message if error.message == other.message else f"{error.message}; {other.message}"
+            text = f"{why}: {len(new)} endpoints without programs stay open"
+            raise type(error)(text, hint=error.hint or other.hint) from error
 
 
 def _by_interface(attachments: Iterable[Attachment]) -> dict[str, tuple[IPv4Address, ...]]:

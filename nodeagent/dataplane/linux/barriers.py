@@ -56,7 +56,9 @@ def _change(netlink: Any, verb: str, rule: Rule) -> None:
     except NetlinkError as error:
         what = f"close off {interface or address}"
         if error.code == errno.EPERM:
-            raise PlatformLack(f"{what}: no rights", hint="run as root, or with CAP_NET_ADMIN") from error
+            raise PlatformLack(
+                f"{what}: no rights", hint="run as root, or with CAP_NET_ADMIN and CAP_BPF"
+            ) from error
         if error.code == errno.EOPNOTSUPP:
             raise PlatformLack(
                 f"{what}: no routing rules", hint="enable CONFIG_IP_MULTIPLE_TABLES"

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -13,6 +14,7 @@ from nodeagent.dataplane.ebpf.bpf import open_pin
 PRIORITY = 0xCA5
 HANDLE = 0xCA5E
 INGRESS_PARENT, EGRESS_PARENT = 0xFFFFFFF2, 0xFFFFFFF3
+CLSACT_HANDLE = 0xFFFF0000
 ETH_P_ALL = 0x0003
 
 
@@ -30,7 +32,8 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
             netlink.tc("add", "clsact", index)
         except NetlinkError as error:
             if error.code != errno.EEXIST:
-                raise _translated(error, "add clsact") from error
+                raise refusal(error, "add clsact") from error
+            _must_be_clsact(netlink, index)
         for parent, path in ((INGRESS_PARENT, from_endpoint), (EGRESS_PARENT, to_endpoint)):
             descriptor = open_pin(path)
             try:
@@ -39,7 +42,7 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
                     protocol=ETH_P_ALL, prio=PRIORITY, direct_action=True, classid=1,
                 )  # fmt: skip
             except NetlinkError as error:
-                raise _translated(error, f"attach {path.name}") from error
+                raise refusal(error, f"attach {path.name}") from error
             finally:
                 os.close(descriptor)
 
@@ -77,10 +80,19 @@ def detach(index: int) -> None:
                 )
             except NetlinkError as error:
                 if error.code not in (errno.ENOENT, errno.EINVAL, errno.ENODEV):
-                    raise _translated(error, "detach") from error
+                    raise refusal(error, "detach") from error
 
 
-def _translated(error: NetlinkError, what: str) -> CausewayError:
+def _must_be_clsact(netlink: Any, index: int) -> None:
+    """An older `ingress` qdisc takes filters of both directions, and runs them all on what comes in."""
+    kinds = {q.get_attr("TCA_KIND") for q in netlink.get_qdiscs(index=index) if q["handle"] == CLSACT_HANDLE}
+    if kinds != {"clsact"}:
+        held = ", ".join(sorted(kinds)) or "another"
+        hint = "remove it: tc qdisc del dev INTERFACE ingress; the programs are hung at the next round"
+        raise DriverError(f"the interface's place for clsact is held by a qdisc {held}", hint=hint)
+
+
+def refusal(error: NetlinkError, what: str) -> CausewayError:
     """What the kernel's number means to a user."""
     match error.code:
         case errno.EPERM:
