@@ -6,6 +6,7 @@ import typer
 
 from api.cli import access, doctor, node, policy, read, write
 from api.cli.client import exit_code
+from api.cli.explain import explain
 from api.cli.simulate import simulate
 from api.lab import commands as lab
 from federation.errors import CausewayError
@@ -18,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True, epilog=EPILOG, pretty_exceptions_enable=False, help="Links and polices clusters."
 )
 for command in (
-    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, node.serve, node.join, node.version,
+    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, explain, node.serve, node.join, node.version,
     doctor.doctor, lab.demo,
 ):  # fmt: skip
     app.command()(command)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ from api.cli.common import OUT
 from api.cli.documents import documents
 from api.cli.simulate import Cluster, reason
 from federation.errors import InvalidInput
+from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
 
@@ -75,6 +76,27 @@ def check_expectations(
         except OSError as error:
             raise InvalidInput(f"{junit}: {error.strerror}") from error
     raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def lint(
+    files: Annotated[list[str], typer.Argument(help="Files and folders: policies, and what stands.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
+    cluster: Cluster = "default",
+) -> None:
+    """Shadowed rules, selectors that match nothing, hosts selected by accident, tiers that are never reached: each with its
+    witness. Exit code 1 when there is a finding."""
+    found = findings(Judge(read(documents(files), cluster)).engine)
+    if output == "json":
+        OUT.print_json(data=[{**asdict(f), "policy": str(f.policy) if f.policy else None} for f in found])
+    else:
+        for f in found:
+            where = f"{f.policy} {f.pointer}" if f.policy else f.pointer
+            OUT.print(
+                f"{f.check}: {where}: {f.message}\n    witness: {f.witness}", highlight=False, markup=False
+            )
+        OUT.print(f"{len(found)} finding(s)", highlight=False)
+    raise typer.Exit(1 if found else 0)
 
 
 def _expectations(source: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

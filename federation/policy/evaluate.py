@@ -3,6 +3,7 @@
 An `Engine` is one world made ready for many questions: ends and the tiers of each subject are worked out once.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -86,6 +87,11 @@ class Engine:
             for address in party.addresses:
                 self._by_address.setdefault(address, party)
         self._tiers: dict[tuple[int, Direction, Stage], tuple[TierPolicies, ...]] = {}
+
+    @property
+    def parties(self) -> Collection[Party]:
+        """Every workload and host."""
+        return self._parties.values()
 
     def party(self, end: ObjectKey | Address) -> Party:
         """The end that a probe names; an address that is an endpoint's or a host's is that one. Raises KeyError for an

@@ -123,3 +123,33 @@ def test_tests_that_say_nothing_are_refused(causeway: Run, tmp_path: Path) -> No
     assert causeway("policy", "test", file).returncode == 2
     (tests,) = written(tmp_path, tests_yaml="tests: [{from: a, to: b, expect: Maybe}]\n")
     assert "/tests/0/expect" in causeway("policy", "test", file, tests).stderr
+
+
+def test_explain_says_why_and_its_exit_code_says_whether(causeway: Run, tmp_path: Path) -> None:
+    files = written(tmp_path, pods_yaml=PODS, policy_yaml=POLICY)
+    given = [word for file in files for word in ("-f", file)]
+    denied = causeway("explain", "shop/web", "pay/db", "80", *given)
+    assert denied.returncode == 1
+    assert "tier default: pay/db ingress 0: destination.ports does not match" in denied.stdout
+    assert denied.stdout.endswith("Deny\n")
+    allowed = causeway("explain", "shop/web", "pay/db", "sql", *given, "-o", "json")
+    assert allowed.returncode == 0
+    assert json.loads(allowed.stdout)["ingress"]["trace"][-1]["matched"] is True
+    assert causeway("explain", "shop/web", "pay/gone", "80", *given).returncode == 2
+
+
+def test_explain_asks_the_control_plane_without_files(causeway: Run, server: dict[str, str]) -> None:
+    done = causeway("explain", "198.51.100.1", "198.51.100.2", "80", **server)
+    assert done.returncode == 0, done.stderr
+    assert "not one of our ends" in done.stdout
+
+
+def test_lint_shows_its_findings_with_their_witness(causeway: Run, tmp_path: Path) -> None:
+    typo = POLICY.replace("podSelector: {}", "podSelector: {matchLabels: {app: typo}}")
+    files = written(tmp_path, pods_yaml=PODS, policy_yaml=typo)
+    done = causeway("policy", "lint", *files)
+    assert done.returncode == 1
+    assert "selects-nothing: NetworkPolicy -/pay/db /spec" in done.stdout
+    assert "witness: " in done.stdout
+    (sound,) = written(tmp_path, policy_yaml=POLICY)
+    assert causeway("policy", "lint", files[0], sound).returncode == 0

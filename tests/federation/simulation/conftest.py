@@ -66,7 +66,7 @@ def ask() -> Callable[[str], Ask]:
     return of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def judge_of() -> Callable[..., Judge]:
     """judge_of(policies) answers probes."""
     return judged

@@ -1,0 +1,79 @@
+"""`causeway explain`: why one connection passes or not, rule by rule; offline, or by what the control plane holds."""
+
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from api.cli.client import Client
+from api.cli.common import OUT, Server, TokenFile
+from api.cli.documents import documents
+from api.cli.simulate import Cluster, reason
+from federation.kinds.registry import KINDS
+from federation.simulation.probes import Judge
+from federation.simulation.reading import read
+
+STATE = (
+    "Cluster",
+    "Node",
+    "Endpoint",
+    "Tier",
+    "GlobalNetworkPolicy",
+    "NetworkPolicy",
+    "GlobalNetworkSet",
+    "NetworkSet",
+)
+"""Kinds of the live state that bear on a verdict."""
+
+
+def explain(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="namespace/pod, cluster/namespace/pod, host:node, or an address.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="As FROM.")],
+    port: Annotated[str, typer.Argument(metavar="PORT", help="Number or name; - for protocols without ports.")],
+    protocol: Annotated[str, typer.Option(help="TCP, UDP, SCTP, ICMP, or a number.")] = "TCP",
+    filename: Annotated[list[str] | None, typer.Option("-f", "--filename", help="Documents instead of the control plane's state.")] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="text, json or yaml.")] = "text",
+    cluster: Cluster = "default",
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:  # fmt: skip
+    """Why a connection passes or not: every tier, policy and rule looked at, and what did not match. Exit code 1 for Deny."""
+    judge = Judge(read(documents(filename) if filename else _live(Client(server, token_file)), cluster))
+    probe: dict[str, Any] = {"from": source, "to": to, "protocol": protocol}
+    answer = judge.answer(probe if port == "-" else {**probe, "port": port}, has_trace=True)
+    if output == "json":
+        OUT.print_json(data=answer)
+    elif output == "yaml":
+        OUT.print(yaml.safe_dump(answer, sort_keys=False).rstrip(), markup=False, highlight=False)
+    else:
+        _tell(answer)
+    raise typer.Exit(0 if answer["verdict"] == "Allow" else 1)
+
+
+def _live(client: Client) -> list[tuple[str, Any]]:
+    return [
+        (f"{kind.name} {number}", item)
+        for kind in KINDS
+        if kind.name in STATE
+        for number, item in enumerate(client.all(f"/api/v1/{kind.plural}"))
+    ]
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    colour = {"Allow": "green", "Deny": "red"}
+    for side, whose in (("egress", answer["from"]), ("ingress", answer["to"])):
+        decision = answer[side]
+        OUT.print(f"[bold]{side} of {whose}[/]", highlight=False)
+        for step in decision.get("trace", ()):
+            name = "/".join(
+                part
+                for part in ((step["policy"] or {}).get("namespace"), (step["policy"] or {}).get("name"))
+                if part
+            )
+            where = f"{name} {step['section']} {step['rule']}" if "rule" in step else "end of the tier"
+            said = f"matches: {step['action']}" if step["matched"] else f"{step['mismatch']} does not match"
+            if "rule" not in step:
+                said = step["action"]
+            OUT.print(f"  tier {step['tier']}: {where}: {said}", highlight=False, markup=False)
+        OUT.print(f"  [{colour[decision['verdict']]}]{reason(decision)}[/]", highlight=False)
+    OUT.print(f"[{colour[answer['verdict']]}]{answer['verdict']}[/]", highlight=False)
