@@ -6,7 +6,7 @@ from types import FrameType
 
 from api.lab.federation import must_be_root
 from benchmarks.rows import Row, write
-from benchmarks.spine import datapath, federation
+from benchmarks.spine import datapath, federation, maps
 
 MOST_SECONDS = 360
 
@@ -20,6 +20,7 @@ def main() -> None:
     rows: list[Row] = []
     with datapath.contenders() as contenders:
         rows += map(_said, datapath.rows(contenders))
+        rows += map(_said, maps.rows(contenders))
     with federation.lab() as lab:
         rows += map(_said, federation.rows(lab))
     signal.alarm(0)

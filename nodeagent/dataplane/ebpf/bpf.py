@@ -80,9 +80,10 @@ class PinnedMap:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, many in one system call where the kernel has it."""
         found = self._lookup_batches()
-        yield from self._items_one_by_one() if found is None else found
+        yield from self.items_one_by_one() if found is None else found
 
-    def _items_one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
+    def items_one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
+        """The same by two system calls each, for kernels without batches."""
         key: bytes | None = None
         while (key := self._next(key)) is not None:
             value = ctypes.create_string_buffer(self.value_size)
