@@ -153,3 +153,10 @@ def test_lint_shows_its_findings_with_their_witness(causeway: Run, tmp_path: Pat
     assert "witness: " in done.stdout
     (sound,) = written(tmp_path, policy_yaml=POLICY)
     assert causeway("policy", "lint", files[0], sound).returncode == 0
+
+
+def test_the_example_of_the_readme_holds(causeway: Run) -> None:
+    example = Path(__file__).parents[3] / "examples" / "simulation"
+    assert causeway("policy", "test", str(example)).stdout == "4 of 4 expectations hold\n"
+    assert causeway("policy", "lint", str(example / "cluster")).returncode == 0
+    assert causeway("explain", "shop/web", "pay/db", "sql", "-f", str(example / "cluster")).returncode == 1
