@@ -1,0 +1,1 @@
+"""The policy engine: compiling whole worlds, and judging probes."""
