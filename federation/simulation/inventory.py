@@ -169,7 +169,10 @@ def _add_pod(found: Inventory, reader: Reader, cluster: str) -> None:
 def _ports(reader: Reader) -> Iterator[NamedPort]:
     for part in ("initContainers", "containers"):
         for index, container in enumerate(reader.objects("spec", part)):
-            for place, port in enumerate(container.get("ports") or ()):
+            listed = container.get("ports") or []
+            if not isinstance(listed, list):
+                reader.fault(f"/spec/{part}/{index}/ports", "a list is needed")
+            for place, port in enumerate(_listed(listed)):
                 at = f"/spec/{part}/{index}/ports/{place}"
                 number = port.get("containerPort") if isinstance(port, Mapping) else None
                 if not isinstance(number, int):
@@ -210,24 +213,23 @@ def _add_services(found: Inventory, documents: Sorted, clusters: list[str]) -> N
 
 
 def _slice_backends(reader: Reader) -> Iterator[Backend]:
-    ports = [(p.get("protocol", "TCP"), p.get("port")) for p in reader.objects("ports")] or [("TCP", None)]
+    ports = [_port(reader, "/ports", port) for port in reader.objects("ports")] or [(6, 0)]
     for endpoint in reader.objects("endpoints"):
-        conditions = endpoint.get("conditions") or {}
-        if conditions.get("ready", True) is False:
+        conditions = endpoint.get("conditions")
+        if isinstance(conditions, Mapping) and conditions.get("ready", True) is False:
             continue
-        for address in reader.addresses("/endpoints", endpoint.get("addresses") or ()):
+        for address in reader.addresses("/endpoints", _listed(endpoint.get("addresses"))):
             for protocol, port in ports:
-                yield Backend(address=address, protocol=protocol_number(str(protocol)), port=port or 0)
+                yield Backend(address=address, protocol=protocol, port=port)
 
 
 def _subset_backends(reader: Reader) -> Iterator[Backend]:
     for subset in reader.objects("subsets"):
-        texts = [each.get("ip") for each in subset.get("addresses") or ()]
+        texts = [each.get("ip") for each in _listed(subset.get("addresses")) if isinstance(each, Mapping)]
+        ports = [_port(reader, "/subsets", p) for p in _listed(subset.get("ports")) if isinstance(p, Mapping)]
         for address in reader.addresses("/subsets", texts):
-            ports: list[dict[str, Any]] = subset.get("ports") or [{}]
-            for port in ports:
-                protocol = protocol_number(str(port.get("protocol", "TCP")))
-                yield Backend(address=address, protocol=protocol, port=port.get("port") or 0)
+            for protocol, port in ports or [(6, 0)]:
+                yield Backend(address=address, protocol=protocol, port=port)
 
 
 def _selected_backends(found: Inventory, reader: Reader, cluster: str) -> Iterator[Backend]:
@@ -235,19 +237,35 @@ def _selected_backends(found: Inventory, reader: Reader, cluster: str) -> Iterat
     selector = reader.labels("spec", "selector")
     if not selector:
         return
+    wanted = [(port.get("targetPort", port.get("port")), port) for port in reader.objects("spec", "ports")]
     for key, endpoint in found.endpoints.items():
         if (key.cluster, key.namespace) != (cluster, reader.namespace):
             continue
         if any(endpoint.metadata.labels.get(name) != value for name, value in selector.items()):
             continue
-        for port in reader.objects("spec", "ports"):
-            protocol = str(port.get("protocol", "TCP"))
-            target = port.get("targetPort", port.get("port"))
-            numbers = (
-                [p.port for p in endpoint.spec.ports if p.name == target and p.protocol == protocol]
-                if isinstance(target, str)
-                else [target]
+        for target, port in wanted:
+            protocol, number = _port(
+                reader, "/spec/ports", {**port, "port": 0 if isinstance(target, str) else target}
             )
+            numbers = [number]
+            if isinstance(target, str):
+                own = endpoint.spec.ports
+                numbers = [
+                    p.port for p in own if p.name == target and protocol_number(p.protocol) == protocol
+                ]
             for address in endpoint.spec.addresses:
-                for number in numbers:
-                    yield Backend(address=address, protocol=protocol_number(protocol), port=int(number or 0))
+                for each in numbers:
+                    yield Backend(address=address, protocol=protocol, port=each)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _port(reader: Reader, pointer: str, port: Mapping[str, Any]) -> tuple[int, int]:
+    """Protocol and number of a port; (TCP, 0), and a fault, for what is none."""
+    name, number = port.get("protocol", "TCP"), port.get("port", 0)
+    if name not in ("TCP", "UDP", "SCTP") or isinstance(number, bool) or not isinstance(number, int):
+        reader.fault(pointer, f"{dict(port)!r} is not a port")
+        return 6, 0
+    return protocol_number(name), number

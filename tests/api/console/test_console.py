@@ -60,7 +60,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
                 document("Cluster", "aws1", {"prefixes": ["10.20.0.0/16"]}),
                 document("Link", "dc1-aws1", {"clusters": ["dc1", "aws1"], "mode": "wireguard"}),
             )
-            yield plane
+            with plane.http:
+                yield plane
         finally:
             process.terminate()
             process.wait(20)
