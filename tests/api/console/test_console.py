@@ -1,5 +1,6 @@
 """The console in a real Chromium, against a real control plane."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -60,7 +61,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
                 document("Cluster", "aws1", {"prefixes": ["10.20.0.0/16"]}),
                 document("Link", "dc1-aws1", {"clusters": ["dc1", "aws1"], "mode": "wireguard"}),
             )
-            with plane.http:
+            with contextlib.closing(plane.http):
                 yield plane
         finally:
             process.terminate()
