@@ -31,8 +31,8 @@ class Matcher:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._selected: dict[tuple[int, int, Address | None, str], bool] = {}
-        """By the ids of a match and a party, both of which the world (or its engine) keeps alive."""
+        self._selected: dict[tuple[int, int, Address | None, str], tuple[model.Match, Party, bool]] = {}
+        """By the ids of a match and a party, which are kept with the answer: an id is good only while its object lives."""
 
     def mismatch(
         self, rule: model.Rule, subject: Party, peer: Party, direction: Direction, asked: Asked
@@ -89,8 +89,8 @@ class Matcher:
         key = (id(match), id(party), address, wanted)
         found = self._selected.get(key)
         if found is None:
-            found = self._selected[key] = self._select(match, party, address, wanted)
-        return found
+            found = self._selected[key] = (match, party, self._select(match, party, address, wanted))
+        return found[2]
 
     def _select(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
         kinds, selector = match.kinds, match.selector
