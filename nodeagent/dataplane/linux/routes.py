@@ -12,6 +12,8 @@ from nodeagent.drivers import DesiredRoutes, ObjectReport
 PROTOCOL = 202
 """Owner mark (rtnetlink's rtm_protocol); what lacks it is never touched."""
 MAIN_TABLE = 254
+LINK_SCOPE, ANY_SCOPE = 253, 255
+"""rtm_scope: ours are on-link; a deletion without RT_SCOPE_NOWHERE would mean universe, and find none of them."""
 
 
 class RouteDriver:
@@ -28,10 +30,10 @@ class RouteDriver:
             own, foreign = _standing(netlink)
             add, remove, occupied = plan(own, foreign, desired.via_tunnel)
             for net in remove:
-                reports += _try(netlink, "del", net, proto=PROTOCOL)
+                reports += _try(netlink, "del", net, proto=PROTOCOL, scope=ANY_SCOPE)
             for net in add:
                 if found:
-                    reports += _try(netlink, "add", net, oif=found[0], proto=PROTOCOL, scope=253)
+                    reports += _try(netlink, "add", net, oif=found[0], proto=PROTOCOL, scope=LINK_SCOPE)
                 else:
                     reports.append(_fault(net, f"the tunnel interface {self.interface} does not exist"))
             reports += [
