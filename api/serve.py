@@ -93,6 +93,7 @@ def _bound(address: tuple[str, int]) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        listener.listen()  # who reads our URL may connect at once, and waits for the first answer
     except OSError as error:
         listener.close()
         hint = "stop what listens there, or choose another with --listen HOST:PORT"
