@@ -165,7 +165,7 @@ def test_the_matrix_of_a_lab_tells_a_workload_that_does_not_answer_and_exits_wit
         subprocess.run(["ip", "-n", netns, "-batch", "-"], input=routes, text=True, check=True)
 
 
-def test_the_matrix_of_three_clusters_is_as_predicted_before_and_after_a_link(lab: str) -> None:
+def test_the_matrix_of_three_clusters_is_as_predicted_before_a_link_with_it_and_after(lab: str) -> None:
     def crossing() -> set[tuple[str, str]]:
         done = run("lab", "matrix", "--name", lab, "-o", "json")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -184,6 +184,11 @@ def test_the_matrix_of_three_clusters_is_as_predicted_before_and_after_a_link(la
     linked = run("link", "create", "dc1", "gcp1", "--wait", **environment)
     assert linked.returncode == 0, linked.stderr
     assert crossing() == {("dc1", "gcp1")}
+    parted = run("link", "delete", "dc1-gcp1", "--wait", **environment)
+    assert parted.returncode == 0, parted.stderr
+    assert crossing() == set()
+    routes = run("lab", "exec", "--name", lab, "dc1/n1", "--", "ip", "route", "show", "proto", "202").stdout
+    assert routes == ""
 
 
 def test_a_command_runs_in_the_network_of_a_workload_and_gives_its_exit_code(lab: str) -> None:
