@@ -1,5 +1,6 @@
 """`causeway policy`: expectations beside policies, tested without a server."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -8,11 +9,13 @@ from typing import Annotated, Any
 from xml.etree import ElementTree
 
 import typer
+import yaml
 
 from api.cli.common import OUT
 from api.cli.documents import documents
 from api.cli.simulate import Cluster, reason
 from federation.errors import InvalidInput
+from federation.simulation.convert import VERSIONS, convert
 from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
@@ -97,6 +100,23 @@ def lint(
             )
         OUT.print(f"{len(found)} finding(s)", highlight=False)
     raise typer.Exit(1 if found else 0)
+
+
+@app.command("convert")
+def convert_policies(
+    files: Annotated[list[str], typer.Argument(help="Files and folders with policies.")],
+    to: Annotated[str, typer.Option(help="causeway or calico.")] = "causeway",
+    cluster: Cluster = "default",
+) -> None:
+    """Policies as YAML of another world, on standard output; what cannot be said there on standard error. Exit code 1 when
+    something cannot."""
+    if to not in VERSIONS:
+        raise InvalidInput(f"cannot convert to {to!r}", hint=f"one of {', '.join(VERSIONS)}")
+    converted, unsaid = convert(read(documents(files), cluster).world.policies, to)
+    sys.stdout.write(yaml.safe_dump_all(converted, sort_keys=False))
+    for each in unsaid:
+        sys.stderr.write(f"causeway: {each.policy} {each.pointer}: {each.why}\n")
+    raise typer.Exit(1 if unsaid else 0)
 
 
 def _expectations(source: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
