@@ -176,7 +176,7 @@ class Agent:
                 "round left faults", revision=wanted.revision, count=len(faults), key=key, detail=message
             )
             self.book.went_wrong(f"{key}: {message}")
-        self.book.note(revision_enforced=wanted.revision)
+        self.book.note(revision_enforced=wanted.revision, drivers=self.reconciler.drivers.names())
         self._has_word = True
         self._report()
 

@@ -40,12 +40,18 @@ async function guarded(work) {
   }
 }
 
-// Follows several kinds at once, and draws when every one of them has told what stands.
+// Follows several kinds at once; once each has told what stands, shows what draw makes of it. A drawing that was overtaken is not shown.
 function follow(plurals, draw) {
   stop.abort();
   stop = new AbortController();
   const { signal } = stop;
   const known = new Map();
+  let turn = 0;
+  async function redraw() {
+    const mine = ++turn;
+    const parts = await draw(Object.fromEntries(plurals.map((p) => [p, [...known.get(p).values()]])));
+    if (mine === turn && !signal.aborted) show(...parts);
+  }
   for (const plural of plurals) {
     guarded(() => watch(plural, (objects, isLive, problem) => {
       if (signal.aborted) return;
@@ -53,7 +59,7 @@ function follow(plurals, draw) {
       live(isLive ? "● live" : "○ not connected, trying again");
       if (!objects) return;
       known.set(plural, objects);
-      if (known.size === plurals.length) guarded(() => draw(Object.fromEntries(plurals.map((p) => [p, [...known.get(p).values()]]))));
+      if (known.size === plurals.length) guarded(redraw);
     }, signal));
   }
 }
@@ -71,7 +77,7 @@ function overview() {
     const state = newest ? await rollout(newest) : element("span", "nothing yet", { class: "wait" });
     const line = element("p", `Revision ${newest}: `);
     line.append(state);
-    show(
+    return [
       element("h2", "Overview"), line,
       picture(known.clusters.map((c) => c.metadata.name), known.links),
       element("h3", "Clusters"),
@@ -84,7 +90,7 @@ function overview() {
       element("h3", "Links"),
       table(["Link", "Clusters", "Mode"], known.links.map((l) => [l.metadata.name, l.spec.clusters.join(" – "), l.spec.mode || "wireguard"]),
         "No clusters are linked. Link two: causeway link create ONE OTHER"),
-    );
+    ];
   });
 }
 
@@ -102,8 +108,8 @@ function policies() {
       rows.push([p.spec.tier || "default", p.kind, path(p), p.spec.selector || "all()",
         `${(p.spec.ingress || []).length} in, ${(p.spec.egress || []).length} out`, await rollout(p.metadata.revision)]);
     }
-    show(element("h2", "Policies, in the order of evaluation"),
-      table(["Tier", "Kind", "Name", "Selector", "Rules", "Enforced"], rows, "No policy yet. Try one: causeway apply -f examples/pci-isolation.yaml --wait"));
+    return [element("h2", "Policies, in the order of evaluation"),
+      table(["Tier", "Kind", "Name", "Selector", "Rules", "Enforced"], rows, "No policy yet. Try one: causeway apply -f examples/pci-isolation.yaml --wait")];
   });
 }
 
@@ -124,8 +130,8 @@ function resources(kind) {
     if (before) filter.value = before.value;
     filter.addEventListener("input", draw);
     draw();
-    show(element("h2", kind.name), filter, place);
-    if (before) filter.focus();
+    if (before && document.activeElement === before) queueMicrotask(() => filter.focus());
+    return [element("h2", kind.name), filter, place];
   });
 }
 
