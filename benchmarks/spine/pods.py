@@ -95,7 +95,9 @@ def pods() -> Iterator[Pods]:
         build.ip(*(f"netns add {name}" for name in namespaces))
         for name in namespaces:
             build.ip("link set lo up", netns=name)
-        subprocess.run(build.inside(made.node, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"), check=True)
+        subprocess.run(
+            build.inside(made.node, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"), check=True
+        )
         for number, address in ((1, SOURCE), (2, TARGET)):
             _join(made, number, address)
         yield made

@@ -19,7 +19,7 @@ from federation.rules.policies import Policy
 from federation.rules.protocols import protocol_number
 from federation.selectors import ALL, Selector, and_, equals, not_, parse
 from federation.selectors.parser import selector_of
-from federation.selectors.tree import All, And, Compare, Global, Has, In, Node, Not, Or
+from federation.selectors.tree import Global, Has, In, renamed
 
 NAME_KEYS = ("projectcalico.org/name", "kubernetes.io/metadata.name")
 TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
@@ -161,28 +161,11 @@ def inherited(selector: Selector, name_label: str) -> Selector:
     """`selector` over the labels of a namespace or service account, said of those who live in it."""
     if selector == ALL:
         return selector_of(Has(name_label))
-    return selector_of(_renamed(selector.node, name_label))
+    return selector_of(
+        renamed(selector.node, namespace_key if name_label == NAMESPACE_LABEL else account_key)
+    )
 
 
 def account_key(key: str) -> str:
     """Under which name an end carries a label of its service account."""
     return SERVICE_ACCOUNT_LABEL if key in NAME_KEYS else f"{SERVICE_ACCOUNT_LABEL}/label/{key}"
-
-
-def _renamed(node: Node, name_label: str) -> Node:
-    key = namespace_key if name_label == NAMESPACE_LABEL else account_key
-    match node:
-        case All() | Global():
-            return node
-        case Has(name):
-            return Has(key(name))
-        case Compare(name, operator, value):
-            return Compare(key(name), operator, value)
-        case In(name, values, is_negated):
-            return In(key(name), values, is_negated)
-        case Not(operand):
-            return Not(_renamed(operand, name_label))
-        case And(operands):
-            return And(tuple(_renamed(operand, name_label) for operand in operands))
-        case Or(operands):
-            return Or(tuple(_renamed(operand, name_label) for operand in operands))

@@ -1,6 +1,6 @@
 """The tree of a selector: what it means (`matches`), what it mentions (`keys`), how it is written (`text`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -152,6 +152,24 @@ def keys_of(node: Node) -> frozenset[str]:
             return keys_of(operand)
         case And(operands) | Or(operands):
             return frozenset().union(*map(keys_of, operands))
+
+
+def renamed(node: Node, key_of: Callable[[str], str]) -> Node:
+    """The same tree over other labels: each key becomes what `key_of` says."""
+    match node:
+        case Has(key):
+            return Has(key_of(key))
+        case Compare(key, operator, value):
+            return Compare(key_of(key), operator, value)
+        case In(key, values, is_negated):
+            return In(key_of(key), values, is_negated)
+        case Not(operand):
+            return Not(renamed(operand, key_of))
+        case And(operands):
+            return And(tuple(renamed(operand, key_of) for operand in operands))
+        case Or(operands):
+            return Or(tuple(renamed(operand, key_of) for operand in operands))
+    return node
 
 
 def _quoted(value: str) -> str:

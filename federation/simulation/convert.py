@@ -13,7 +13,7 @@ from federation.policy.resolution import BUILT_IN
 from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
 from federation.selectors import Selector
-from federation.selectors.tree import All, And, Compare, Has, In, Node, Not, Or, keys_of, text_of
+from federation.selectors.tree import All, And, Compare, Has, Node, keys_of, renamed, text_of
 
 VERSIONS = {"causeway": "causeway.dev/v1", "calico": "projectcalico.org/v3"}
 PROTOCOL_NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP", 136: "UDPLite"}
@@ -243,20 +243,7 @@ def _bare(node: Node, label: str) -> Node:
     def key(name: str) -> str:
         return "projectcalico.org/name" if name == label else name.removeprefix(f"{label}/label/")
 
-    match node:
-        case Has(name):
-            return Has(key(name))
-        case Compare(name, operator, value):
-            return Compare(key(name), operator, value)
-        case In(name, values, is_negated):
-            return In(key(name), values, is_negated)
-        case Not(operand):
-            return Not(_bare(operand, label))
-        case And(operands):
-            return And(tuple(_bare(operand, label) for operand in operands))
-        case Or(operands):
-            return Or(tuple(_bare(operand, label) for operand in operands))
-    return node
+    return renamed(node, key)
 
 
 def _text(nodes: list[Node]) -> str:
