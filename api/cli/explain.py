@@ -33,7 +33,7 @@ def explain(
     protocol: Annotated[str, typer.Option(help="TCP, UDP, SCTP, ICMP, or a number.")] = "TCP",
     filename: Annotated[list[str] | None, typer.Option("-f", "--filename", help="Documents instead of the control plane's state.")] = None,
     output: Annotated[str, typer.Option("-o", "--output", help="text, json or yaml.")] = "text",
-    cluster: Cluster = "default",
+    cluster: Cluster = "",
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:  # fmt: skip

@@ -48,7 +48,7 @@ class Outcome:
 def check_expectations(
     files: Annotated[list[str], typer.Argument(help="Files and folders: policies, what stands, and documents with `tests:`.")],
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
-    cluster: Cluster = "default",
+    cluster: Cluster = "",
 ) -> None:  # fmt: skip
     """Judge every `tests: [{from, to, port, expect}]` beside the policies. Exit code 1 when one does not hold."""
     expectations: list[tuple[str, Mapping[str, Any]]] = []
@@ -85,7 +85,7 @@ def check_expectations(
 def lint(
     files: Annotated[list[str], typer.Argument(help="Files and folders: policies, and what stands.")],
     output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
-    cluster: Cluster = "default",
+    cluster: Cluster = "",
 ) -> None:
     """Shadowed rules, selectors that match nothing, hosts selected by accident, tiers that are never reached: each with its
     witness. Exit code 1 when there is a finding."""
@@ -106,7 +106,7 @@ def lint(
 def convert_policies(
     files: Annotated[list[str], typer.Argument(help="Files and folders with policies.")],
     to: Annotated[str, typer.Option(help="causeway or calico.")] = "causeway",
-    cluster: Cluster = "default",
+    cluster: Cluster = "",
 ) -> None:
     """Policies as YAML of another world, on standard output; what cannot be said there on standard error. Exit code 1 when
     something cannot."""

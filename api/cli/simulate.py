@@ -17,7 +17,12 @@ from federation.simulation.probes import Judge
 from federation.simulation.reading import Simulation, read
 
 Files = Annotated[list[str], typer.Option("-f", "--filename", help="File, folder or - (repeatable).")]
-Cluster = Annotated[str, typer.Option(help="Cluster of objects without the label causeway.dev/cluster.")]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Cluster of objects, and of Kubernetes' and Cilium's policies, without the label causeway.dev/cluster; without it, such policies are for every cluster."
+    ),
+]
 FORMATS = ("table", "json", "jsonl", "html")
 
 
@@ -29,7 +34,7 @@ def simulate(
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every workload to every other.")] = False,
     port: Annotated[str, typer.Option(help="Port of --all-pairs: number or name.")] = "80",
     protocol: Annotated[str, typer.Option(help="Protocol of --all-pairs.")] = "TCP",
-    cluster: Cluster = "default",
+    cluster: Cluster = "",
 ) -> None:  # fmt: skip
     """Judge probes by policies of Calico, Kubernetes, Cilium and Causeway, without a server.
 

@@ -20,10 +20,11 @@ from federation.doors.labels import (
     selector_from,
 )
 from federation.errors import Fault
+from federation.identities import CLUSTER_LABEL
 from federation.policy import model
 from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
-from federation.selectors import and_
+from federation.selectors import ALL, and_, equals
 
 ADMIN_TIER, BASELINE_TIER = "kube-admin", "kube-baseline"
 ACTIONS = {"Allow": "Allow", "Accept": "Allow", "Deny": "Deny", "Pass": "Pass"}
@@ -171,10 +172,18 @@ def policy_of(key: ObjectKey, spec: AdminSpec) -> model.Policy:
         key=key,
         tier=BASELINE_TIER if is_baseline else ADMIN_TIER,
         order=float(spec.priority),
-        subject=_pods(spec.subject.namespaces, spec.subject.pods),
+        subject=_subject(key, spec.subject),
         ingress=tuple(_rules("ingress", spec.ingress)),
         egress=tuple(_rules("egress", spec.egress)),
     )
+
+
+def _subject(key: ObjectKey, subject: Subject) -> model.Match:
+    match = _pods(subject.namespaces, subject.pods)
+    selector = match.selector or ALL
+    if key.cluster:
+        selector = and_(selector, equals(CLUSTER_LABEL, key.cluster))
+    return model.Match(kinds=match.kinds, selector=selector)
 
 
 def _pods(namespaces: LabelSelector | None, pods: NamespacedPods | None) -> model.Match:

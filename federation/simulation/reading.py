@@ -45,15 +45,20 @@ class Simulation:
     """How many documents of which kinds say nothing to policy."""
 
 
-def read(documents: Iterable[tuple[str, Any]], cluster: str = "default") -> Simulation:
-    """The simulation that (source, document) pairs make. Raises InvalidInput with all faults."""
+def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
+    """The simulation that (source, document) pairs make. Raises InvalidInput with all faults.
+
+    `home` is the cluster of objects that do not name theirs by the label `causeway.dev/cluster`. Without it they stand in a
+    cluster called `default`, and policies that name none are for every cluster.
+    """
+    cluster = home or "default"
     listed = sort_documents(documents, READ)
     faults = list(listed.faults)
     stands = inventory_of(listed, cluster)
     faults += stands.faults
     own = _own(listed, cluster, faults)
     base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")])
-    policies = [*base.policies, *_foreign(listed, stands, faults)]
+    policies = [*base.policies, *_foreign(listed, stands, home, faults)]
     if faults:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
         raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
@@ -142,21 +147,21 @@ def _add_host_endpoints(hosts: dict[tuple[str, str], Host], own: list[AnyResourc
         )
 
 
-def _foreign(listed: Sorted, stands: Inventory, faults: list[SourceFault]) -> list[model.Policy]:
+def _foreign(listed: Sorted, stands: Inventory, home: str, faults: list[SourceFault]) -> list[model.Policy]:
     """Policies of Kubernetes and of Cilium."""
     found: list[model.Policy] = []
     for sourced in listed.of("networking.k8s.io", "NetworkPolicy"):
         spec = _spec(sourced, kubernetes.NetworkPolicySpec, faults, kubernetes.faults)
         if spec is not None:
-            found.append(kubernetes.policy_of(_key(sourced, faults, is_namespaced=True), spec))
+            found.append(kubernetes.policy_of(_key(sourced, home, faults, is_namespaced=True), spec))
     for sourced in listed.of("policy.networking.k8s.io", *ADMIN_KINDS):
-        key = _key(sourced, faults, is_namespaced=False)
+        key = _key(sourced, home, faults, is_namespaced=False)
         checked = _spec(sourced, admin.AdminSpec, faults, _admin_check(key))
         if checked is not None:
             found.append(admin.policy_of(key, checked))
     around = _cilium_surroundings(listed, stands, faults)
     for sourced in listed.of("cilium.io", *CILIUM_KINDS):
-        key = _key(sourced, faults, is_namespaced=sourced.kind == "CiliumNetworkPolicy")
+        key = _key(sourced, home, faults, is_namespaced=sourced.kind == "CiliumNetworkPolicy")
         specs = _cilium_specs(sourced, key, faults)
         found += cilium.policies_of(key, specs, around)
     return found
@@ -166,9 +171,9 @@ def _admin_check(key: ObjectKey) -> Callable[[admin.AdminSpec], Iterable[Fault]]
     return lambda spec: admin.faults(key.kind, key.name, spec)
 
 
-def _key(sourced: Sourced, faults: list[SourceFault], *, is_namespaced: bool) -> ObjectKey:
+def _key(sourced: Sourced, home: str, faults: list[SourceFault], *, is_namespaced: bool) -> ObjectKey:
     reader = Reader(sourced, faults)
-    cluster = reader.labels("metadata", "labels").get(CLUSTER_LABEL, "")
+    cluster = reader.labels("metadata", "labels").get(CLUSTER_LABEL, home)
     return ObjectKey(sourced.kind, cluster, reader.namespace if is_namespaced else "", reader.name)
 
 
