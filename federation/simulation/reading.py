@@ -22,13 +22,15 @@ from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_doc
 OWN_KINDS = (
     *POLICY_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
 )  # fmt: skip
+KUBERNETES_GROUPS = ("networking.k8s.io", "extensions")
+"""`extensions` is where NetworkPolicy began; its fields are the same."""
 ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy")
 CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
 READ = (
     KNOWN
     | {(group, kind) for group in ("projectcalico.org", "causeway.dev") for kind in OWN_KINDS}
-    | {("networking.k8s.io", "NetworkPolicy")}
+    | {(group, "NetworkPolicy") for group in KUBERNETES_GROUPS}
     | {("policy.networking.k8s.io", kind) for kind in ADMIN_KINDS}
     | {("cilium.io", kind) for kind in (*CILIUM_KINDS, "CiliumCIDRGroup")}
 )
@@ -150,7 +152,7 @@ def _add_host_endpoints(hosts: dict[tuple[str, str], Host], own: list[AnyResourc
 def _foreign(listed: Sorted, stands: Inventory, home: str, faults: list[SourceFault]) -> list[model.Policy]:
     """Policies of Kubernetes and of Cilium."""
     found: list[model.Policy] = []
-    for sourced in listed.of("networking.k8s.io", "NetworkPolicy"):
+    for sourced in (s for group in KUBERNETES_GROUPS for s in listed.of(group, "NetworkPolicy")):
         spec = _spec(sourced, kubernetes.NetworkPolicySpec, faults, kubernetes.faults)
         if spec is not None:
             found.append(kubernetes.policy_of(_key(sourced, home, faults, is_namespaced=True), spec))

@@ -142,3 +142,13 @@ def test_the_answer_names_the_rule_or_the_end_of_the_tier(judge_of: Callable[...
     answer = judge.answer({"from": "y/a", "to": "x/a", "port": 82}, has_trace=True)
     assert (answer["ingress"]["policy"], answer["ingress"]["default"], answer["ingress"]["tier"]) == (None, "tier", "default")  # fmt: skip
     assert [s["mismatch"] for s in answer["ingress"]["trace"]] == ["source.selector", "destination.ports", "no rule matched"]  # fmt: skip
+
+
+def test_the_old_group_of_network_policies_is_not_passed_over(ask: Asker) -> None:
+    said = ask(policy("{podSelector: {}}").replace("networking.k8s.io/v1", "extensions/v1beta1"))
+    assert said("y/a", "x/a") == "Deny"
+
+
+def test_a_policy_that_is_only_staged_judges_nothing(ask: Asker) -> None:
+    staged = "{apiVersion: projectcalico.org/v3, kind: StagedKubernetesNetworkPolicy, metadata: {name: p, namespace: x}, spec: {podSelector: {}}}"
+    assert ask(staged)("y/a", "x/a") == "Allow"
