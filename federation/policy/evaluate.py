@@ -11,7 +11,7 @@ from federation.policy import model
 from federation.policy.matching import Asked, Matcher
 from federation.policy.model import PartyKind, Stage
 from federation.policy.parties import Party, Probe, host_party, party_of_endpoint, stranger
-from federation.policy.resolution import TierPolicies, tiers_of
+from federation.policy.resolution import TierPolicies, tiers_of_all
 from federation.policy.tables import Direction, RuleReference, Verdict
 from federation.policy.world import Address, World
 from federation.resources.metadata import ObjectKey
@@ -86,7 +86,7 @@ class Engine:
         for party in self._parties.values():
             for address in party.addresses:
                 self._by_address.setdefault(address, party)
-        self._tiers: dict[tuple[int, Direction, Stage], tuple[TierPolicies, ...]] = {}
+        self._tiers: dict[tuple[Direction, Stage], dict[int, tuple[TierPolicies, ...]]] = {}
 
     @property
     def parties(self) -> Collection[Party]:
@@ -123,11 +123,13 @@ class Engine:
         return SideDecision(decision.verdict, decision.reference, decision.default, tuple(run.trace))
 
     def tiers(self, subject: Party, direction: Direction, stage: Stage) -> tuple[TierPolicies, ...]:
-        """As `tiers_of`, worked out once for each subject."""
-        key = (id(subject), direction, stage)
-        if key not in self._tiers:
-            self._tiers[key] = tiers_of(self.world, subject, direction, stage)
-        return self._tiers[key]
+        """As `tiers_of`; worked out for all subjects when the first one is asked about, which costs little more."""
+        known = self._tiers.get((direction, stage))
+        if known is None:
+            parties = list(self._parties.values())
+            found = tiers_of_all(self.world, parties, direction, stage)
+            known = self._tiers[direction, stage] = dict(zip(map(id, parties), found, strict=True))
+        return known[id(subject)]
 
 
 @dataclass(slots=True)
