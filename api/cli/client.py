@@ -13,7 +13,7 @@ import httpx
 from federation.errors import CausewayError, Fault, InvalidInput, Unavailable
 
 EXIT_CODES = {
-    "invalid": 2, "invalid-selector": 2, "unavailable": 3, "not-enforced": 4, "not-found": 5, "unauthenticated": 6, "forbidden": 6,
+    "invalid": 2, "invalid-selector": 2, "malformed": 2, "too-large": 2, "unavailable": 3, "not-enforced": 4, "not-found": 5, "unauthenticated": 6, "forbidden": 6,
     "conflict": 7, "already-exists": 7, "stale-revision": 7, "overlap": 7, "differs": 1,
 }  # fmt: skip
 """By an error's code; 1 for every other, 0 when all is well."""
