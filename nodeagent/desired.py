@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 
+from federation.compiler.compiler import compile_tables
 from federation.identities import HOST, REMOTE_NODE, IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.kinds.node import Node
-from federation.policy.compile import compile_tables
 from federation.policy.tables import Tables
 from federation.policy.world import World, world_of
 from federation.resources.metadata import AnyResource, ObjectKey

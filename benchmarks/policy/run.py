@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.policy.changes import main_rows
 from benchmarks.policy.worlds import given, made
 from benchmarks.rows import Row, write
+from federation.compiler.compiler import compile_tables
 from federation.policy import model
-from federation.policy.compile import compile_tables
 from federation.policy.parties import Party, party_of_endpoint
 from federation.policy.resolution import tiers_of_all
 from federation.policy.tables import Direction, Tables
@@ -26,7 +27,7 @@ CILIUM = {(1000, 200): ("0.28-0.52 s", 34_801), (5000, 1000): ("11.4-13.3 s", 2_
 
 def main() -> None:
     """Measure all."""
-    rows = [*compiling(), *growing(), *probing()]
+    rows = [*main_rows(), *compiling(), *growing(), *probing()]
     rows.append(
         Row(name="resident memory after all of this", unit="MiB", ours=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     )  # fmt: skip

@@ -98,3 +98,12 @@ class Tables:
     subjects: Mapping[ObjectKey, int] = field(default_factory=dict)
     """Class number of each local endpoint."""
     references: Mapping[int, RuleReference] = field(default_factory=dict)
+
+
+def covering(rows: Mapping[IPv4Network, object], net: IPv4Network) -> IPv4Network | None:
+    """The longest prefix among the keys of `rows` that covers `net` (or is it). Up to 33 look-ups."""
+    for length in range(net.prefixlen, -1, -1):
+        candidate = net.supernet(new_prefix=length)
+        if candidate in rows:
+            return candidate
+    return None

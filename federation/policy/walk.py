@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from federation.identities import IdentityNumber
-from federation.policy.predicates import covering
-from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, Tables, Verdict
+from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, Tables, Verdict, covering
 
 ICMP = 1
 

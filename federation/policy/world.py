@@ -23,6 +23,8 @@ class LabelledNets:
     """With the namespace's, if it lives in one."""
     nets: tuple[model.Prefix, ...]
     cluster: str = ""
+    name: str = ""
+    """Tells it from others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def world_of(resources: Iterable[AnyResource]) -> World:
         tiers={r.metadata.name: r for r in by_kind.get("Tier", ())},
         policies=tuple(calico.policy_of(r) for kind in POLICY_KINDS for r in by_kind.get(kind, ())),
         network_sets=tuple(
-            LabelledNets(labels=r.metadata.labels, nets=r.spec.nets)
+            LabelledNets(labels=r.metadata.labels, nets=r.spec.nets, name=str(r.key))
             for r in by_kind.get("GlobalNetworkSet", ())
         )
         + tuple(set_in_namespace(r) for r in by_kind.get("NetworkSet", ())),
@@ -122,7 +124,9 @@ def set_in_namespace(resource: AnyResource) -> LabelledNets:
     """A NetworkSet, with the labels by which selectors mean its namespace and cluster."""
     meta = resource.metadata
     where = {NAMESPACE_LABEL: meta.namespace} | ({CLUSTER_LABEL: meta.cluster} if meta.cluster else {})
-    return LabelledNets(labels={**meta.labels, **where}, nets=resource.spec.nets, cluster=meta.cluster)
+    return LabelledNets(
+        labels={**meta.labels, **where}, nets=resource.spec.nets, cluster=meta.cluster, name=str(resource.key)
+    )
 
 
 POLICY_KINDS = (

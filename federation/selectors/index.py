@@ -25,8 +25,12 @@ class LabelIndex:
             key: {value: _bits(places, width) for value, places in values.items()}
             for key, values in found.items()
         }
-        self._having: dict[str, Bits] = {key: _union(values.values()) for key, values in self._with.items()}
+        self._having: dict[str, Bits] = {key: union(values.values()) for key, values in self._with.items()}
         self._asked: dict[Node, Bits] = {}
+
+    def by_value(self) -> dict[str, dict[str, Bits]]:
+        """Bits by label and value: the caller's own from now on."""
+        return self._with
 
     def matching(self, node: Node) -> Bits:
         """The label sets that a selector's tree matches; what `Node.matches` says of each."""
@@ -49,10 +53,10 @@ class LabelIndex:
                 return self.everyone & ~self._with.get(key, {}).get(value, 0)
             case Compare():
                 values = self._with.get(node.key, {})
-                return _union(bits for value, bits in values.items() if node.matches({node.key: value}))
+                return union(bits for value, bits in values.items() if node.matches({node.key: value}))
             case In(key, wanted, is_negated):
                 values = self._with.get(key, {})
-                bits = _union(values.get(value, 0) for value in wanted)
+                bits = union(values.get(value, 0) for value in wanted)
                 return self.everyone & ~bits if is_negated else bits
             case Not(operand):
                 return self.everyone & ~self.matching(operand)
@@ -62,7 +66,7 @@ class LabelIndex:
                     bits &= self.matching(operand)
                 return bits
             case Or(operands):
-                return _union(self.matching(operand) for operand in operands)
+                return union(self.matching(operand) for operand in operands)
 
 
 def places_of(bits: Bits) -> Iterator[int]:
@@ -81,7 +85,8 @@ def _bits(places: list[int], width: int) -> Bits:
     return int.from_bytes(row, "little")
 
 
-def _union(parts: Iterable[Bits]) -> Bits:
+def union(parts: Iterable[Bits]) -> Bits:
+    """All of them together."""
     bits = 0
     for part in parts:
         bits |= part

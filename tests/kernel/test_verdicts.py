@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from federation.compiler.compiler import compile_tables
 from federation.identities import IdentityNumber
-from federation.policy.compile import compile_tables
 from federation.policy.parties import labels_of
 from federation.policy.world import world_of
 from federation.resources.codec import decode

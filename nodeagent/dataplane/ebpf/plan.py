@@ -10,8 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from federation.errors import DriverError
 from federation.identities import WORLD, IdentityNumber
-from federation.policy.predicates import covering
-from federation.policy.tables import CompiledRule, Direction, RuleAction, Tables
+from federation.policy.tables import CompiledRule, Direction, RuleAction, Tables, covering
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.layout import Extent
 from nodeagent.drivers import DesiredPolicy

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from federation.compiler.compiler import compile_tables
 from federation.identities import IdentityNumber
-from federation.policy.compile import compile_tables
 from federation.policy.evaluate import Decision, evaluate
 from federation.policy.parties import Probe, labels_of, party_of_endpoint, protocol_number
 from federation.policy.resolution import tiers_of

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from federation.compiler.compiler import compile_tables
 from federation.identities import HOST, REMOTE_NODE, WORLD, IdentityNumber
-from federation.policy.compile import compile_tables
 from federation.policy.evaluate import Engine
 from federation.policy.parties import Probe, labels_of, protocol_number
 from federation.policy.tables import Direction

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from federation.compiler.compiler import compile_tables
 from federation.identities import IdentityNumber
-from federation.policy.compile import compile_tables
 from federation.policy.evaluate import evaluate
 from federation.policy.parties import Probe, labels_of, protocol_number
 from federation.policy.tables import Direction, Verdict
@@ -123,16 +123,21 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
     return documents
 
 
-def numbered(documents: list[dict[str, Any]]) -> tuple[World, dict[Any, IdentityNumber]]:
+def numbered(
+    documents: list[dict[str, Any]], given: dict[str, IdentityNumber] | None = None
+) -> tuple[World, dict[Any, IdentityNumber]]:
+    """A world, with numbers for its identities: those `given` before, and (put into it) new ones."""
     resources = [decode(d) for d in documents]
-    numbers: dict[str, IdentityNumber] = {}
+    numbers = {} if given is None else given
+    seen: set[str] = set()
     identities, of_endpoint = [], {}
     for resource in resources:
         if resource.kind != "Endpoint":
             continue
         labels = labels_of(resource)
-        if str(labels) not in numbers:
-            numbers[str(labels)] = IdentityNumber(256 + len(numbers))
+        numbers.setdefault(str(labels), IdentityNumber(256 + len(numbers)))
+        if str(labels) not in seen:
+            seen.add(str(labels))
             identities.append(
                 decode(
                     document(

@@ -5,16 +5,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from federation.compiler.holders import Holders, served
+from federation.compiler.predicates import (
+    ANY_KIND,
+    UNWANTED,
+    NetsPredicate,
+    PeerPredicate,
+    PortPredicate,
+    Predicate,
+)
 from federation.policy import model
-from federation.policy.holders import Surroundings
+from federation.policy.matching import Matcher
 from federation.policy.parties import Party
-from federation.policy.predicates import ANY_KIND, NetsPredicate, PeerPredicate, Predicate
 from federation.policy.tables import Direction
+from federation.policy.world import World
 from federation.rules.model import IcmpMatch, Port, Prefix
 from federation.rules.protocols import WITH_PORTS
 
 ANY_PORT = (0, 65535)
 Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the rules of all subjects are compiled against."""
+
+    world: World
+    holders: Holders
+    matcher: Matcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +71,7 @@ def lines_of(
     action = _action_for_subject(surroundings, rule.action, own, subject)
     if action is None:
         return
-    selector = _peer(surroundings, other, subject)
+    selector = _peer(other, subject)
     unwanted = rule.not_protocol or 0
     for protocol, own_range, other_range, nets in _port_cases(surroundings, rule, (own, other), subject):
         if protocol and protocol == unwanted:
@@ -64,7 +82,7 @@ def lines_of(
         yield Line(
             action=action,
             selector=selector,
-            not_selector=_unwanted(surroundings, other),
+            not_selector=_unwanted(other),
             nets=nets,
             not_nets=_nets(other.not_nets),
             protocol=protocol or unwanted,
@@ -80,21 +98,19 @@ def _is_for_v4(match: model.Match) -> bool:
     return all(not nets or any(n.version == 4 for n in nets) for nets in (match.nets, match.not_nets))
 
 
-def _peer(surroundings: Surroundings, match: model.Match, subject: Party) -> PeerPredicate | None:
+def _peer(match: model.Match, subject: Party) -> PeerPredicate | None:
     """The question who the peer is, for one subject; None when it is not asked."""
     is_asked = match.kinds is not None or match.selector is not None
     if not is_asked and not match.is_same_cluster and match.near is model.Near.ANY:
         return None
     kinds = ANY_KIND if match.kinds is None else match.kinds
-    hosts = surroundings.hosts_of(match, subject)
-    return PeerPredicate(kinds, match.selector, subject.cluster if match.is_same_cluster else "", hosts)
+    home = ("", "") if match.near is model.Near.ANY else (subject.cluster, subject.node)
+    cluster = subject.cluster if match.is_same_cluster else ""
+    return PeerPredicate(kinds, match.selector, cluster, match.near, home)
 
 
-def _unwanted(surroundings: Surroundings, match: model.Match) -> PeerPredicate | None:
-    if match.not_selector is None:
-        return None
-    hosts = surroundings.hosts_with(match.not_selector)
-    return PeerPredicate(model.LABELLED, match.not_selector, "", hosts)
+def _unwanted(match: model.Match) -> PeerPredicate | None:
+    return None if match.not_selector is None else PeerPredicate(UNWANTED, match.not_selector)
 
 
 def _action_for_subject(
@@ -119,7 +135,7 @@ def _nets(nets: tuple[Prefix, ...]) -> NetsPredicate | None:
     return NetsPredicate(v4) if nets else None
 
 
-Case = tuple[int, Range, Range, NetsPredicate | None]
+Case = tuple[int, Range, Range, NetsPredicate | PortPredicate | None]
 
 
 def _port_cases(
@@ -136,7 +152,7 @@ def _own_ranges(
     surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
 ) -> Iterator[tuple[int, Range]]:
     if any(service.has_ports for service in match.services):
-        for (proto, n), nets in surroundings.served(match.services, subject.cluster).items():
+        for (proto, n), nets in served(surroundings.world, match.services, subject.cluster).items():
             is_own = any(address in net for net in nets for address in subject.v4)
             if is_own and protocol in (0, proto):
                 yield proto, (n, n)
@@ -163,12 +179,12 @@ def _with_ports(protocol: int) -> tuple[int, ...]:
 
 def _peer_ranges(
     surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
-) -> Iterator[tuple[int, Range, NetsPredicate | None]]:
+) -> Iterator[tuple[int, Range, NetsPredicate | PortPredicate | None]]:
     within: tuple[Prefix, ...] = match.nets
     if match.services:
-        served = surroundings.served(match.services, subject.cluster)
-        within = served.pop((0, -1), ())
-        for (proto, n), backends in served.items():
+        found = served(surroundings.world, match.services, subject.cluster)
+        within = found.pop((0, -1), ())
+        for (proto, n), backends in found.items():
             if protocol in (0, proto):
                 yield proto, (n, n), NetsPredicate(backends)
         if not within:
@@ -180,8 +196,9 @@ def _peer_ranges(
     unwanted = numeric(match.not_ports)
     yield from ((proto, ports, nets) for proto, ports in _numbers(match, protocol))
     for name in (p for p in match.ports if _is_name(p)):
-        for (proto, n), holders in surroundings.named_port(str(name), within).items():
+        for proto, n in surroundings.holders.numbers(str(name)):
             if protocol in (0, proto):
+                holders = PortPredicate(str(name), (proto, n), nets.nets if nets else ())
                 yield from ((proto, ports, holders) for ports in subtract([(n, n)], unwanted))
 
 

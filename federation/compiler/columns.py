@@ -1,0 +1,139 @@
+"""Who has which labels, as bitsets that change one member at a time: a selector over thousands is a few ANDs and ORs."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from federation.selectors.index import Bits, LabelIndex, union
+from federation.selectors.tree import NAMESPACE_LABEL, All, And, Compare, Global, Has, In, Node, Not, Or
+
+K = TypeVar("K", bound=Hashable)
+Labels = Mapping[str, str]
+
+
+class Columns(Generic[K]):
+    """Members, each with a place (a bit) and labels. Places of those that left are given away again."""
+
+    def __init__(self) -> None:
+        self.everyone: Bits = 0
+        self.members: list[K | None] = []
+        """By place."""
+        self._places: dict[K, int] = {}
+        self._labels: list[Labels] = []
+        self._free: list[int] = []
+        self._with: dict[str, dict[str, Bits]] = {}
+        self._asked: dict[Node, Bits] = {}
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._places
+
+    def place_of(self, member: K) -> int:
+        """Raises KeyError for one that is not here."""
+        return self._places[member]
+
+    def labels_of(self, member: K) -> Labels:
+        """Raises KeyError for one that is not here."""
+        return self._labels[self._places[member]]
+
+    def put(self, labels: Mapping[K, Labels]) -> None:
+        """Add members, or give them other labels."""
+        self._asked.clear()
+        if not self._places:
+            self._build(labels)
+            return
+        for member, wanted in labels.items():
+            if member in self._places:
+                self._unlabel(self._places[member])
+            else:
+                self._enter(member)
+            self._label(self._places[member], wanted)
+
+    def drop(self, members: Iterable[K]) -> None:
+        """Remove members; who is not here is passed over."""
+        self._asked.clear()
+        for member in members:
+            place = self._places.pop(member, None)
+            if place is None:
+                continue
+            self._unlabel(place)
+            self.everyone &= ~(1 << place)
+            self.members[place] = None
+            self._free.append(place)
+
+    def matching(self, node: Node) -> Bits:  # noqa: C901 - one case for each kind of node
+        """The places of all that a selector's tree matches; what `Node.matches` says of each."""
+        match node:
+            case All():
+                return self.everyone
+            case Compare(key, "==", value):
+                return self._with.get(key, {}).get(value, 0)
+            case Has(key):
+                return self._having(key)
+            case Global():
+                return self.everyone & ~self._having(NAMESPACE_LABEL)
+            case Compare(key, "!=", value):
+                return self.everyone & ~self._with.get(key, {}).get(value, 0)
+            case And(operands):
+                bits = self.everyone
+                for operand in operands:
+                    bits &= self._kept(operand)
+                return bits
+            case Or(operands):
+                return union(self._kept(operand) for operand in operands)
+            case Not(operand):
+                return self.everyone & ~self._kept(operand)
+            case In(key, wanted, is_negated):
+                values = self._with.get(key, {})
+                bits = union(values.get(value, 0) for value in wanted)
+                return self.everyone & ~bits if is_negated else bits
+            case Compare():
+                values = self._with.get(node.key, {})
+                return union(bits for value, bits in values.items() if node.matches({node.key: value}))
+
+    def _kept(self, node: Node) -> Bits:
+        """Answers about parts of selectors are kept until somebody's labels change."""
+        if isinstance(node, Compare) and node.operator == "==":
+            return self._with.get(node.key, {}).get(node.value, 0)
+        known = self._asked.get(node)
+        if known is None:
+            known = self._asked[node] = self.matching(node)
+        return known
+
+    def _having(self, key: str) -> Bits:
+        return union(self._with.get(key, {}).values())
+
+    def _build(self, labels: Mapping[K, Labels]) -> None:
+        self.members = list(labels)
+        self._labels = list(labels.values())
+        self._free = []
+        self._places = {member: place for place, member in enumerate(labels)}
+        index = LabelIndex(self._labels)
+        self.everyone, self._with = index.everyone, index.by_value()
+
+    def _enter(self, member: K) -> None:
+        if self._free:
+            place = self._free.pop()
+            self.members[place] = member
+        else:
+            place = len(self.members)
+            self.members.append(member)
+            self._labels.append({})
+        self._places[member] = place
+        self.everyone |= 1 << place
+
+    def _label(self, place: int, labels: Labels) -> None:
+        self._labels[place] = labels
+        bit = 1 << place
+        for key, value in labels.items():
+            values = self._with.setdefault(key, {})
+            values[value] = values.get(value, 0) | bit
+
+    def _unlabel(self, place: int) -> None:
+        mask = ~(1 << place)
+        for key, value in self._labels[place].items():
+            values = self._with[key]
+            left = values[value] & mask
+            if left:
+                values[value] = left
+            else:
+                del values[value]
+        self._labels[place] = {}

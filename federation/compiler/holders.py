@@ -1,0 +1,82 @@
+"""Who holds a named port, and who serves a service: asked by every rule and every subject again."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+from federation.compiler.predicates import PortNumber, PortPredicate
+from federation.kinds.endpoint import Endpoint
+from federation.policy import model
+from federation.policy.world import World
+from federation.rules.protocols import protocol_number
+
+Held = tuple[str, PortNumber, int]
+"""A port's name, its number, and the address (as a number) that has it."""
+
+
+class Holders:
+    """Endpoints' named ports by name and number."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[PortNumber, dict[int, int]]] = {}
+        """By name, number and address: how many endpoints say so."""
+
+    def numbers(self, name: str) -> tuple[PortNumber, ...]:
+        """The numbers that ports of this name have."""
+        return tuple(sorted(self._known.get(name, ())))
+
+    def addresses(self, predicate: PortPredicate) -> list[int]:
+        """Who has the port, within the predicate's prefixes."""
+        held = self._known.get(predicate.name, {}).get(predicate.number, {})
+        return [address for address in held if is_within(address, predicate.nets)]
+
+    def replace(self, old: Endpoint | None, new: Endpoint | None) -> tuple[list[Held], list[Held]]:
+        """What an endpoint has more than before, and what it has no more; only first and last holders count."""
+        before, after = _held(old), _held(new)
+        if before == after:
+            return [], []
+        added = [held for held in after if held not in before and self._count(held, 1) == 1]
+        removed = [held for held in before if held not in after and self._count(held, -1) == 0]
+        return added, removed
+
+    def _count(self, held: Held, step: int) -> int:
+        name, number, address = held
+        numbers = self._known.setdefault(name, {})
+        addresses = numbers.setdefault(number, {})
+        count = addresses.get(address, 0) + step
+        if count:
+            addresses[address] = count
+        else:
+            del addresses[address]
+            if not addresses:
+                del numbers[number]
+        return count
+
+
+def _held(endpoint: Endpoint | None) -> tuple[Held, ...]:
+    if endpoint is None or not endpoint.spec.ports:
+        return ()
+    addresses = [int(a) for a in endpoint.spec.addresses if isinstance(a, IPv4Address)]
+    return tuple(
+        {
+            (port.name, (protocol_number(port.protocol), port.port), address): None
+            for port in endpoint.spec.ports
+            for address in addresses
+        }
+    )
+
+
+def is_within(address: int, nets: tuple[IPv4Network, ...]) -> bool:
+    """Whether an address is in one of the prefixes; there being none means everywhere."""
+    return not nets or any(not (address ^ int(net.network_address)) >> (32 - net.prefixlen) for net in nets)
+
+
+def served(
+    world: World, services: tuple[model.ServiceReference, ...], cluster: str
+) -> dict[PortNumber, tuple[IPv4Network, ...]]:
+    """Backends' addresses by (protocol, port); by (0, -1) those of references that do not ask for ports."""
+    found: dict[PortNumber, set[IPv4Network]] = {}
+    for service in services:
+        for backend in world.services.get((cluster, service.namespace, service.name), ()):
+            number = (backend.protocol, backend.port) if service.has_ports else (0, -1)
+            if isinstance(backend.address, IPv4Address):
+                found.setdefault(number, set()).add(IPv4Network(backend.address))
+    return {number: tuple(sorted(nets)) for number, nets in sorted(found.items())}
