@@ -368,7 +368,8 @@ class Compiler:
             ingress, egress = (side.rules or () for side in self._subjects[key].sides)
             wanted[key] = (ingress, egress)
         touched: dict[int, Lists | None] = {}
-        for lists in sorted(set(wanted.values()) - self._classes.keys(), key=repr):
+        unknown = {lists for lists in wanted.values() if lists not in self._classes}
+        for lists in sorted(unknown, key=repr):
             number = heappop(self._free_classes) if self._free_classes else len(self._lists)
             if number == len(self._lists):
                 self._lists.append(None)
