@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
 from federation.identities import IdentityNumber
@@ -43,9 +42,9 @@ class Delta:
 
     first_identity_rows: Mapping[IdentityNumber, int] = field(default_factory=dict)
     """Before the lists: with new bits, and still with those that old lists ask."""
-    first_prefix_rows: Mapping[IPv4Network, int] = field(default_factory=dict)
+    first_prefix_rows: Mapping[model.Prefix, int] = field(default_factory=dict)
     identity_rows: Mapping[IdentityNumber, int] = field(default_factory=dict)
-    prefix_rows: Mapping[IPv4Network, int | None] = field(default_factory=dict)
+    prefix_rows: Mapping[model.Prefix, int | None] = field(default_factory=dict)
     classes: Mapping[int, Lists | None] = field(default_factory=dict)
     subjects: Mapping[ObjectKey, int | None] = field(default_factory=dict)
     is_in_place: bool = True

@@ -299,7 +299,7 @@ class Compiler:
         entries = [entry for entry in subject.entries if entry.policy.rules(direction) is not None]
         entries.sort(key=lambda entry: entry.place)
         is_own = any(entry.is_own[direction] for entry in entries)
-        fact = subject.number if is_own else subject.party.cluster
+        fact = self._fact(subject, is_own=is_own)
         key = (direction, fact, *((entry.number, entry.version) for entry in entries))
         side = self._sides.get(key)
         if side is None:
@@ -310,6 +310,10 @@ class Compiler:
                     draft.uses += 1
         return side
 
+    def _fact(self, subject: Subject, *, is_own: bool) -> object:
+        """What of a subject its lines depend on."""
+        return subject.number if is_own else (subject.party.cluster, subject.party.versions)
+
     def _tiers(
         self, subject: Subject, entries: list[Entry], direction: Direction, around: Surroundings
     ) -> Iterator[tuple[RuleReference, bool, tuple[Draft, ...]]]:
@@ -319,7 +323,7 @@ class Compiler:
             while at < len(entries) and entries[at].policy.tier == name:
                 entry = entries[at]
                 isolates |= direction in entry.policy.isolates
-                fact = subject.number if entry.is_own[direction] else subject.party.cluster
+                fact = self._fact(subject, is_own=entry.is_own[direction])
                 key = (entry.number, entry.version, direction, fact)
                 draft = self._drafts.get(key)
                 if draft is None:

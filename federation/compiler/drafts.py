@@ -3,14 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from federation.compiler.lines import Line, Surroundings, lines_of
+from federation.compiler.lines import SKIP, Line, Surroundings, lines_of
 from federation.compiler.predicates import Predicate
 from federation.policy import model
 from federation.policy.parties import Party
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, RuleReference
 from federation.resources.metadata import ObjectKey
 
-ACTIONS = {"Allow": RuleAction.ALLOW, "Deny": RuleAction.DENY, "Pass": RuleAction.PASS}
+ACTIONS = {
+    "Allow": RuleAction.ALLOW,
+    "Deny": RuleAction.DENY,
+    "Pass": RuleAction.PASS,
+    SKIP: RuleAction.PASS,
+}
 Token = tuple[str, ...]
 """What a policy's lines depend on besides itself: ("port", name), ("service", namespace, name), ("sets",)."""
 SETS: Token = ("sets",)
@@ -48,6 +53,7 @@ class Draft:
     rules: tuple[tuple[RuleReference, tuple[Line, ...]], ...]
     uses: int = 0
     compiled: Rules | None = None
+    """With `next_tier` counted from the line itself, and 0 for the tier's end."""
 
     def predicates(self) -> Iterator[Predicate]:
         """Those that its lines ask, each as often as it is asked."""
@@ -86,14 +92,22 @@ def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReferen
         for draft in drafts:
             if draft.compiled is None:
                 draft.compiled = tuple(
-                    _compiled(line, bits, ids[r]) for r, lines in draft.rules for line in lines
+                    _compiled(line, bits, ids[r], len(lines) - place if line.action == SKIP else 0)
+                    for r, lines in draft.rules
+                    for place, line in enumerate(lines)
                 )
             tier += draft.compiled
         tier.append(
             CompiledRule(action=RuleAction.PASS if is_passing else RuleAction.DENY, rule_id=ids[reference])
         )
-        end = len(assembled) + len(tier)
-        assembled += (replace(r, next_tier=end) if r.action is RuleAction.PASS else r for r in tier)
+        start = len(assembled)
+        end = start + len(tier)
+        assembled += (
+            replace(r, next_tier=start + place + r.next_tier if r.next_tier else end)
+            if r.action is RuleAction.PASS
+            else r
+            for place, r in enumerate(tier)
+        )
     return tuple(assembled)
 
 
@@ -133,7 +147,7 @@ def _tokens(rule: model.Rule, direction: Direction) -> Iterator[Token]:
         yield SETS
 
 
-def _compiled(line: Line, bits: Mapping[Predicate, int], rule_id: int) -> CompiledRule:
+def _compiled(line: Line, bits: Mapping[Predicate, int], rule_id: int, ahead: int) -> CompiledRule:
     def bit(predicate: Predicate | None) -> int:
         return NO_BIT if predicate is None else bits[predicate]
 
@@ -151,5 +165,6 @@ def _compiled(line: Line, bits: Mapping[Predicate, int], rule_id: int) -> Compil
         icmp_type=-1 if icmp is None or icmp.type is None else icmp.type,
         icmp_code=-1 if icmp is None or icmp.code is None else icmp.code,
         is_icmp_negated=line.is_icmp_negated,
+        next_tier=ahead,
         rule_id=rule_id,
     )

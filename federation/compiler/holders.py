@@ -1,15 +1,16 @@
 """Who holds a named port, and who serves a service: asked by every rule and every subject again."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
 
 from federation.compiler.predicates import PortNumber, PortPredicate
+from federation.compiler.prefixes import Code, code_of, code_of_address, does_cover
 from federation.kinds.endpoint import Endpoint
 from federation.policy import model
 from federation.policy.world import World
 from federation.rules.protocols import protocol_number
 
-Held = tuple[str, PortNumber, int]
-"""A port's name, its number, and the address (as a number) that has it."""
+Held = tuple[str, PortNumber, Code]
+"""A port's name, its number, and the address that has it."""
 
 
 class Holders:
@@ -23,7 +24,7 @@ class Holders:
         """The numbers that ports of this name have."""
         return tuple(sorted(self._known.get(name, ())))
 
-    def addresses(self, predicate: PortPredicate) -> list[int]:
+    def addresses(self, predicate: PortPredicate) -> list[Code]:
         """Who has the port, within the predicate's prefixes."""
         held = self._known.get(predicate.name, {}).get(predicate.number, {})
         return [address for address in held if is_within(address, predicate.nets)]
@@ -54,7 +55,7 @@ class Holders:
 def _held(endpoint: Endpoint | None) -> tuple[Held, ...]:
     if endpoint is None or not endpoint.spec.ports:
         return ()
-    addresses = [int(a) for a in endpoint.spec.addresses if isinstance(a, IPv4Address)]
+    addresses = [code_of_address(address) for address in endpoint.spec.addresses]
     return tuple(
         {
             (port.name, (protocol_number(port.protocol), port.port), address): None
@@ -64,19 +65,18 @@ def _held(endpoint: Endpoint | None) -> tuple[Held, ...]:
     )
 
 
-def is_within(address: int, nets: tuple[IPv4Network, ...]) -> bool:
+def is_within(address: Code, nets: tuple[model.Prefix, ...]) -> bool:
     """Whether an address is in one of the prefixes; there being none means everywhere."""
-    return not nets or any(not (address ^ int(net.network_address)) >> (32 - net.prefixlen) for net in nets)
+    return not nets or any(does_cover(code_of(net), address) for net in nets)
 
 
 def served(
     world: World, services: tuple[model.ServiceReference, ...], cluster: str
-) -> dict[PortNumber, tuple[IPv4Network, ...]]:
+) -> dict[PortNumber, tuple[model.Prefix, ...]]:
     """Backends' addresses by (protocol, port); by (0, -1) those of references that do not ask for ports."""
-    found: dict[PortNumber, set[IPv4Network]] = {}
+    found: dict[PortNumber, set[model.Prefix]] = {}
     for service in services:
         for backend in world.services.get((cluster, service.namespace, service.name), ()):
             number = (backend.protocol, backend.port) if service.has_ports else (0, -1)
-            if isinstance(backend.address, IPv4Address):
-                found.setdefault(number, set()).add(IPv4Network(backend.address))
-    return {number: tuple(sorted(nets)) for number, nets in sorted(found.items())}
+            found.setdefault(number, set()).add(ip_network(backend.address))
+    return {number: tuple(sorted(nets, key=code_of)) for number, nets in sorted(found.items())}

@@ -1,9 +1,12 @@
 """Rules to lines: one rule as the lines that a kernel can walk, for one subject. Conditions on the subject's own side are
-decided here, so they cost nothing later."""
+decided here, so they cost nothing later.
+
+What a line cannot say of its own comes before it as a `SKIP`: a line that, when it matches, jumps over the rest of its rule.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 
 from federation.compiler.holders import Holders, served
 from federation.compiler.predicates import (
@@ -14,6 +17,7 @@ from federation.compiler.predicates import (
     PortPredicate,
     Predicate,
 )
+from federation.compiler.prefixes import code_of
 from federation.policy import model
 from federation.policy.matching import Matcher
 from federation.policy.parties import Party
@@ -23,6 +27,8 @@ from federation.rules.model import IcmpMatch, Port, Prefix
 from federation.rules.protocols import WITH_PORTS
 
 ANY_PORT = (0, 65535)
+SKIP = "Skip"
+WHOLE: dict[int, Prefix] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 Range = tuple[int, int]
 
 
@@ -40,6 +46,7 @@ class Line:
     """A compiled rule before predicates have their bits."""
 
     action: str
+    """A rule's, or SKIP."""
     selector: Predicate | None = None
     not_selector: Predicate | None = None
     nets: Predicate | None = None
@@ -57,31 +64,72 @@ class Line:
         return tuple(p for p in (self.selector, self.not_selector, self.nets, self.not_nets) if p)
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A rule's ends seen from one subject, in one family (0: in all that the subject has)."""
+
+    around: Surroundings
+    rule: model.Rule
+    subject: Party
+    direction: Direction
+    own: model.Match
+    other: model.Match
+    version: int
+
+    def nets(self, nets: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
+        """Those of the family."""
+        return tuple(n for n in nets if self.version in (0, n.version))
+
+    def ends(self, own: Range, other: Range) -> tuple[Range, Range]:
+        """(source, destination)."""
+        return (other, own) if self.direction is Direction.INGRESS else (own, other)
+
+
 def lines_of(
     surroundings: Surroundings, rule: model.Rule, subject: Party, direction: Direction
 ) -> Iterator[Line]:
-    """The lines of one rule; none when it can never match this subject's IPv4 traffic, or only logs."""
-    if rule.action == "Log" or rule.ip_version == 6 or (rule.lacks and rule.action != "Deny"):
+    """The lines of one rule; none when it can never match this subject's traffic, or only logs."""
+    if rule.action == "Log" or (rule.lacks and rule.action != "Deny"):
         return
-    own, other = (
-        (rule.destination, rule.source) if direction is Direction.INGRESS else (rule.source, rule.destination)
+    is_in = direction is Direction.INGRESS
+    own, other = (rule.destination, rule.source) if is_in else (rule.source, rule.destination)
+    if other.kinds == model.NOBODY:
+        return
+    had = subject.versions or {4}
+    actions = {
+        version: action
+        for version in sorted(had)
+        if _is_for(rule, version)
+        and (action := _action_for_subject(surroundings, rule.action, own, subject, version))
+    }
+    is_alike = actions.keys() == had and len(set(actions.values())) == 1 and not own.services
+    for version, action in ({0: actions[min(had)]} if is_alike else actions).items():
+        yield from _lines(
+            _Case(surroundings, rule, subject, direction, own, other, version if len(had) > 1 else 0), action
+        )
+
+
+def _is_for(rule: model.Rule, version: int) -> bool:
+    """A rule whose prefixes are all of the other family does not exist for this one."""
+    lists = (nets for end in (rule.source, rule.destination) for nets in (end.nets, end.not_nets))
+    return rule.ip_version in (None, version) and all(
+        not nets or any(net.version == version for net in nets) for nets in lists
     )
-    if not _is_for_v4(other) or not _is_for_v4(own) or other.kinds == model.NOBODY:
-        return
-    action = _action_for_subject(surroundings, rule.action, own, subject)
-    if action is None:
-        return
-    selector = _peer(other, subject)
+
+
+def _lines(case: _Case, action: str) -> Iterator[Line]:
+    rule, other = case.rule, case.other
     unwanted = rule.not_protocol or 0
-    for protocol, own_range, other_range, nets in _port_cases(surroundings, rule, (own, other), subject):
+    found = []
+    for protocol, own_range, other_range, nets in _port_cases(case):
         if protocol and protocol == unwanted:
             continue
-        source, destination = (
-            (other_range, own_range) if direction is Direction.INGRESS else (own_range, other_range)
-        )
-        yield Line(
+        source, destination = case.ends(own_range, other_range)
+        if case.version and nets is None:
+            nets = NetsPredicate((WHOLE[case.version],))
+        line = Line(
             action=action,
-            selector=selector,
+            selector=_peer(other, case.subject),
             not_selector=_unwanted(other),
             nets=nets,
             not_nets=_nets(other.not_nets),
@@ -90,12 +138,31 @@ def lines_of(
             source_ports=source,
             destination_ports=destination,
             icmp=rule.icmp or rule.not_icmp,
-            is_icmp_negated=rule.not_icmp is not None,
+            is_icmp_negated=rule.icmp is None and rule.not_icmp is not None,
         )
+        found.append(line)
+    if found:
+        yield from _skips(case)
+        yield from found
 
 
-def _is_for_v4(match: model.Match) -> bool:
-    return all(not nets or any(n.version == 4 for n in nets) for nets in (match.nets, match.not_nets))
+def _skips(case: _Case) -> Iterator[Line]:
+    """What the rule does not mean, and its lines cannot say: ICMP types beside ICMP types, and names among the peer's `notPorts`."""
+    rule = case.rule
+    if rule.icmp is not None and rule.not_icmp is not None:
+        yield Line(action=SKIP, protocol=rule.protocol or 0, icmp=rule.not_icmp)
+    for name in (p for p in case.other.not_ports if _is_name(p)):
+        for protocol, number in case.around.holders.numbers(str(name)):
+            if rule.protocol in (None, protocol):
+                source, destination = case.ends(ANY_PORT, (number, number))
+                holders = PortPredicate(str(name), (protocol, number))
+                yield Line(
+                    action=SKIP,
+                    nets=holders,
+                    protocol=protocol,
+                    source_ports=source,
+                    destination_ports=destination,
+                )
 
 
 def _peer(match: model.Match, subject: Party) -> PeerPredicate | None:
@@ -114,16 +181,17 @@ def _unwanted(match: model.Match) -> PeerPredicate | None:
 
 
 def _action_for_subject(
-    surroundings: Surroundings, action: str, own: model.Match, subject: Party
+    surroundings: Surroundings, action: str, own: model.Match, subject: Party, version: int
 ) -> str | None:
-    """What the rule does for this subject as far as its own side goes; None: nothing.
+    """What the rule does for this subject's addresses of a family as far as its own side goes; None: nothing.
 
     A class is one for all addresses of an endpoint. Where they disagree the narrower reading stands: a Deny holds as soon
     as one address meets the conditions, an Allow needs all, and a Pass, whose outcome is open, denies.
     """
-    matcher = surroundings.matcher
+    asked = replace(own, services=tuple(replace(service, has_ports=False) for service in own.services))
+    addresses = tuple(a for a in subject.addresses if a.version == version) or (None,)
     answers = {
-        not matcher.end_mismatch(own, subject, subject, address, None) for address in subject.v4 or (None,)
+        not surroundings.matcher.end_mismatch(asked, subject, subject, address, None) for address in addresses
     }
     if answers == {True}:
         return action
@@ -131,29 +199,24 @@ def _action_for_subject(
 
 
 def _nets(nets: tuple[Prefix, ...]) -> NetsPredicate | None:
-    v4 = tuple(sorted(n for n in nets if isinstance(n, IPv4Network)))
-    return NetsPredicate(v4) if nets else None
+    return NetsPredicate(tuple(sorted(nets, key=code_of))) if nets else None
 
 
-Case = tuple[int, Range, Range, NetsPredicate | PortPredicate | None]
+Ports = tuple[int, Range, Range, NetsPredicate | PortPredicate | None]
 
 
-def _port_cases(
-    surroundings: Surroundings, rule: model.Rule, sides: tuple[model.Match, model.Match], subject: Party
-) -> Iterator[Case]:
+def _port_cases(case: _Case) -> Iterator[Ports]:
     """Every combination of (protocol, own range, peer's range, peer's prefixes) that the rule's ports come to."""
-    own, other = sides
-    for own_protocol, own_range in _own_ranges(surroundings, own, subject, rule.protocol or 0):
-        for other_protocol, other_range, nets in _peer_ranges(surroundings, other, subject, own_protocol):
+    for own_protocol, own_range in _own_ranges(case):
+        for other_protocol, other_range, nets in _peer_ranges(case, own_protocol):
             yield other_protocol, own_range, other_range, nets
 
 
-def _own_ranges(
-    surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
-) -> Iterator[tuple[int, Range]]:
+def _own_ranges(case: _Case) -> Iterator[tuple[int, Range]]:
+    match, subject, protocol = case.own, case.subject, case.rule.protocol or 0
     if any(service.has_ports for service in match.services):
-        for (proto, n), nets in served(surroundings.world, match.services, subject.cluster).items():
-            is_own = any(address in net for net in nets for address in subject.v4)
+        for (proto, n), nets in served(case.around.world, match.services, subject.cluster).items():
+            is_own = any(a in net for net in case.nets(nets) for a in subject.addresses)
             if is_own and protocol in (0, proto):
                 yield proto, (n, n)
         return
@@ -161,15 +224,16 @@ def _own_ranges(
         yield protocol, ANY_PORT
         return
     unwanted = numeric(match.not_ports)
-    for name in (p for p in match.not_ports if _is_name(p)):
-        unwanted += [(n, n) for proto, n in subject.named_ports(str(name)) if protocol in (0, proto)]
+    named = [pair for p in match.not_ports if _is_name(p) for pair in subject.named_ports(str(p))]
     wanted = numeric(match.ports)
     for each in _with_ports(protocol) if wanted or not match.ports else ():
-        yield from ((each, ports) for ports in subtract(wanted or [ANY_PORT], unwanted))
+        without = unwanted + [(n, n) for proto, n in named if proto == each]
+        yield from ((each, ports) for ports in subtract(wanted or [ANY_PORT], without))
     for name in (p for p in match.ports if _is_name(p)):
         for proto, n in subject.named_ports(str(name)):
+            without = unwanted + [(m, m) for other, m in named if other == proto]
             if protocol in (0, proto):
-                yield from ((proto, ports) for ports in subtract([(n, n)], unwanted))
+                yield from ((proto, ports) for ports in subtract([(n, n)], without))
 
 
 def _with_ports(protocol: int) -> tuple[int, ...]:
@@ -178,35 +242,34 @@ def _with_ports(protocol: int) -> tuple[int, ...]:
 
 
 def _peer_ranges(
-    surroundings: Surroundings, match: model.Match, subject: Party, protocol: int
+    case: _Case, protocol: int
 ) -> Iterator[tuple[int, Range, NetsPredicate | PortPredicate | None]]:
-    within: tuple[Prefix, ...] = match.nets
+    match = case.other
+    within: tuple[Prefix, ...] = case.nets(match.nets)
     if match.services:
-        found = served(surroundings.world, match.services, subject.cluster)
-        within = found.pop((0, -1), ())
+        found = served(case.around.world, match.services, case.subject.cluster)
+        within = case.nets(found.pop((0, -1), ()))
         for (proto, n), backends in found.items():
-            if protocol in (0, proto):
-                yield proto, (n, n), NetsPredicate(backends)
+            if protocol in (0, proto) and case.nets(backends):
+                yield proto, (n, n), NetsPredicate(case.nets(backends))
         if not within:
             return
     nets = _nets(within)
     if not match.ports and not match.not_ports:
         yield protocol, ANY_PORT, nets
         return
-    unwanted = numeric(match.not_ports)
     yield from ((proto, ports, nets) for proto, ports in _numbers(match, protocol))
+    unwanted = numeric(match.not_ports)
+    whole = (WHOLE[case.version],) if case.version else ()
     for name in (p for p in match.ports if _is_name(p)):
-        for proto, n in surroundings.holders.numbers(str(name)):
+        for proto, n in case.around.holders.numbers(str(name)):
             if protocol in (0, proto):
-                holders = PortPredicate(str(name), (proto, n), nets.nets if nets else ())
+                holders = PortPredicate(str(name), (proto, n), nets.nets if nets else whole)
                 yield from ((proto, ports, holders) for ports in subtract([(n, n)], unwanted))
 
 
 def _numbers(match: model.Match, protocol: int) -> Iterator[tuple[int, Range]]:
     """The numeric ports that a match comes to."""
-    if not match.ports and not match.not_ports:
-        yield protocol, ANY_PORT
-        return
     wanted = numeric(match.ports)
     for each in _with_ports(protocol) if wanted or not match.ports else ():
         for ports in subtract(wanted or [ANY_PORT], numeric(match.not_ports)):

@@ -1,7 +1,6 @@
 """Predicates: every distinct question about a peer that a node's rules ask. Each in use has one bit."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 
 from federation.compiler.columns import Columns
 from federation.compiler.sources import Name, Places, Source
@@ -99,7 +98,7 @@ class PeerPredicate:
 class NetsPredicate:
     """Is the peer's address in one of these (sorted) prefixes?"""
 
-    nets: tuple[IPv4Network, ...]
+    nets: tuple[model.Prefix, ...]
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +119,7 @@ class PortPredicate:
 
     name: str
     number: PortNumber
-    nets: tuple[IPv4Network, ...] = ()
+    nets: tuple[model.Prefix, ...] = ()
 
     @property
     def order(self) -> str:

@@ -3,36 +3,49 @@ computes again what is at and below the prefixes that it touches."""
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from federation.policy.model import Prefix
 
 Code = int
-"""A prefix as a number: its address, then its length in the low six bits. What a prefix covers follows it at once in order."""
-WIDTH = 32
+"""A prefix as a number: its address, then its length in the low byte; IPv6 after all IPv4. What a prefix covers follows it at once
+in order."""
+V6 = 1 << 140
+"""In codes of IPv6."""
 Source = Hashable
 MANY = 64
 """From so many new prefixes on, sorting all is cheaper than putting each in its place."""
 
 
-def code_of(net: IPv4Network) -> Code:
+def code_of(net: Prefix) -> Code:
     """The number of a prefix."""
-    return int(net.network_address) << 6 | net.prefixlen
+    code = int(net.network_address) << 8 | net.prefixlen
+    return code if net.version == 4 else V6 | code
 
 
-def code_of_address(address: int) -> Code:
-    """The number of an address's /32."""
-    return address << 6 | WIDTH
+def code_of_address(address: IPv4Address | IPv6Address) -> Code:
+    """The number of the prefix that holds an address alone."""
+    code = int(address) << 8 | address.max_prefixlen
+    return code if address.version == 4 else V6 | code
 
 
-def net_of(code: Code) -> IPv4Network:
+def net_of(code: Code) -> Prefix:
     """The prefix that a number stands for."""
-    return IPv4Network((code >> 6, code & 63))
+    if code < V6:
+        return IPv4Network((code >> 8, code & 255))
+    return IPv6Network(((code ^ V6) >> 8, code & 255))
+
+
+def does_cover(outer: Code, inner: Code) -> bool:
+    """Whether a prefix covers another, or is it."""
+    return outer <= inner <= _last(outer)
 
 
 class Prefixes:
     """Sources of prefixes, each with bits that its prefixes have. Prefixes of a source without bits are in no row."""
 
     def __init__(self) -> None:
-        self.rows: dict[IPv4Network, int] = {}
+        self.rows: dict[Prefix, int] = {}
         """As of the last `flush`."""
         self.before: dict[Code, int | None] = {}
         """What rows were before the changes since `begin`."""
@@ -43,7 +56,7 @@ class Prefixes:
         self._order: list[Code] = []
         self._lengths: dict[int, int] = {}
         self._row: dict[Code, int] = {}
-        self._network: dict[Code, IPv4Network] = {}
+        self._network: dict[Code, Prefix] = {}
         self._dirty: set[Code] = set()
 
     def begin(self) -> None:
@@ -106,7 +119,7 @@ class Prefixes:
                 self._sweep(code, done)
         self._dirty.clear()
 
-    def effective_changes(self) -> Iterator[tuple[IPv4Network, int, int]]:
+    def effective_changes(self) -> Iterator[tuple[Prefix, int, int]]:
         """(prefix, old, new) of changed prefixes, since `begin`: the rows that addresses in them meet, the prefix's or its cover's."""
         for code, old in self.before.items():
             new = self._row.get(code)
@@ -114,7 +127,7 @@ class Prefixes:
                 old = self._above(code, is_before=True)
             yield self._network.get(code) or net_of(code), old, self._above(code) if new is None else new
 
-    def changed(self) -> dict[IPv4Network, int | None]:
+    def changed(self) -> dict[Prefix, int | None]:
         """The new rows of prefixes whose rows differ from what they were at `begin`; None: it is gone."""
         return {
             self._network.get(code) or net_of(code): self._row.get(code)
@@ -129,7 +142,8 @@ class Prefixes:
             if held is None:
                 self._holders[code] = (source,)
                 fresh.append(code)
-                self._lengths[code & 63] = self._lengths.get(code & 63, 0) + 1
+                kind = _kind(code)
+                self._lengths[kind] = self._lengths.get(kind, 0) + 1
             else:
                 self._holders[code] = (*held, source)
             self._dirty.add(code)
@@ -147,10 +161,10 @@ class Prefixes:
             self._holders[code] = left
             return
         del self._holders[code]
-        length = code & 63
-        self._lengths[length] -= 1
-        if not self._lengths[length]:
-            del self._lengths[length]
+        kind = _kind(code)
+        self._lengths[kind] -= 1
+        if not self._lengths[kind]:
+            del self._lengths[kind]
         self._order.pop(bisect_left(self._order, code))
 
     def _sweep(self, first: Code, last: Code) -> None:
@@ -181,19 +195,34 @@ class Prefixes:
             net = self._network[code] = net_of(code)
         self.rows[net] = row
 
+    def _used(self, family: int, below: int) -> list[int]:
+        """The lengths, shorter than one, that prefixes of a family have; longest first."""
+        return sorted(
+            (kind & 255 for kind in self._lengths if kind & V6 == family and kind & 255 < below), reverse=True
+        )
+
     def _above(self, code: Code, is_before: bool = False) -> int:
         """The row of the longest prefix that covers a prefix, itself left out; 0: there is none."""
-        address, own = code >> 6, code & 63
-        for length in sorted(self._lengths, reverse=True) if not is_before else range(WIDTH, -1, -1):
-            if length >= own:
-                continue
-            outer = (address >> (WIDTH - length) << (WIDTH - length)) << 6 | length
+        own, width, family = code & 255, _width(code), code & V6
+        address = (code ^ family) >> 8
+        lengths = range(own - 1, -1, -1) if is_before else self._used(family, own)
+        for length in lengths:
+            outer = family | (address >> (width - length) << (width - length)) << 8 | length
             row = self.before.get(outer, self._row.get(outer)) if is_before else self._row.get(outer)
             if row is not None:
                 return row
         return 0
 
 
+def _width(code: Code) -> int:
+    return 32 if code < V6 else 128
+
+
+def _kind(code: Code) -> int:
+    """Its family and length."""
+    return code & (V6 | 255)
+
+
 def _last(code: Code) -> Code:
-    length = code & 63
-    return (code >> 6 | (1 << (WIDTH - length)) - 1) << 6 | 63
+    """The highest number of what a prefix covers."""
+    return code | ((1 << (_width(code) - (code & 255))) - 1) << 8 | 255

@@ -9,7 +9,7 @@ from federation.compiler.anchors import Anchors
 from federation.compiler.columns import Columns
 from federation.compiler.holders import Held, Holders, is_within
 from federation.compiler.predicates import NetsPredicate, PeerPredicate, PortNumber, PortPredicate, Predicate
-from federation.compiler.prefixes import Prefixes, code_of, code_of_address
+from federation.compiler.prefixes import Code, Prefixes, code_of
 from federation.compiler.sources import Name, Places, Source
 from federation.identities import WORLD, IdentityNumber
 from federation.policy.world import Labels
@@ -84,10 +84,11 @@ class Questions:
         """Addresses that have a named port now, or have it no more."""
         for held, is_added in [(h, False) for h in removed] + [(h, True) for h in added]:
             name, number, address = held
-            code = code_of_address(address)
             for predicate in self._by_port.get((name, number), ()):
                 if is_within(address, predicate.nets):
-                    self.prefixes.extend(predicate, [code] if is_added else (), () if is_added else [code])
+                    self.prefixes.extend(
+                        predicate, [address] if is_added else (), () if is_added else [address]
+                    )
 
     def hold(self, predicate: Predicate) -> None:
         """A rule asks it."""
@@ -148,7 +149,7 @@ class Questions:
                 self.prefixes.extend(predicate, _codes(predicate.nets))
             else:
                 self._by_port.setdefault((predicate.name, predicate.number), {})[predicate] = None
-                self.prefixes.extend(predicate, map(code_of_address, self.holders.addresses(predicate)))
+                self.prefixes.extend(predicate, self.holders.addresses(predicate))
             self.prefixes.give(predicate, 1 << self.bits[predicate])
 
     def _fill_rows(self, fresh: list[PeerPredicate]) -> None:
@@ -233,8 +234,8 @@ def _common(one: tuple[Prefix, ...], other: tuple[Prefix, ...], is_end: bool) ->
     return low
 
 
-def _codes(nets: Iterable[Prefix]) -> list[int]:
-    return [code_of(net) for net in nets if net.version == 4]
+def _codes(nets: Iterable[Prefix]) -> list[Code]:
+    return [code_of(net) for net in nets]
 
 
 def _row(bits: list[int]) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from federation.compiler.columns import Columns
 from federation.policy.model import PartyKind, Prefix
@@ -33,9 +33,9 @@ def source_of_set(nets: LabelledNets) -> Source:
 
 
 def source_of_host(world: World, host: Host) -> Source:
-    """A host, by its IPv4 addresses."""
+    """A host, by its addresses."""
     party = host_party(world, host)
-    return Source(party.labels, host.cluster, party.kinds, tuple(IPv4Network(a) for a in party.v4))
+    return Source(party.labels, host.cluster, party.kinds, tuple(ip_network(a) for a in party.addresses))
 
 
 class Places:

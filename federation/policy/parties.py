@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from federation.doors.labels import node_key
 from federation.identities import CLUSTER_LABEL, security_labels
@@ -53,9 +52,9 @@ class Party:
         return next((a for a in self.addresses if a.version == version), None)
 
     @property
-    def v4(self) -> tuple[IPv4Address, ...]:
-        """Its IPv4 addresses."""
-        return tuple(a for a in self.addresses if isinstance(a, IPv4Address))
+    def versions(self) -> frozenset[int]:
+        """The families that it has addresses of."""
+        return frozenset(address.version for address in self.addresses)
 
 
 def party_of_endpoint(world: World, endpoint: Endpoint) -> Party:

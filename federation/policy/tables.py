@@ -9,11 +9,13 @@ prefix rows of network sets). Classes: subjects that are given the same two list
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeVar
 
 from federation.identities import IdentityNumber
 from federation.resources.metadata import ObjectKey
 
+Prefix = TypeVar("Prefix", IPv4Network, IPv6Network)
 NO_BIT = 0xFFFF
 """In a rule: this condition is not asked."""
 
@@ -72,7 +74,8 @@ class CompiledRule:
     icmp_code: int = -1
     is_icmp_negated: bool = False
     next_tier: int = 0
-    """For PASS: index in the same list where the next tier begins (its length, when there is none: allowed)."""
+    """For PASS: index in the same list where the walk goes on: where the next tier begins (its length, when there is none: allowed), or
+    the next rule of the same tier."""
     rule_id: int = 0
     """Key of `Tables.references`; the same id for lines that one rule was expanded to."""
 
@@ -91,7 +94,7 @@ class Tables:
     bit_count: int = 0
     identity_rows: Mapping[IdentityNumber, int] = field(default_factory=dict)
     """Bit i of the int is predicate i. Identities without a bit may be left out."""
-    prefix_rows: Mapping[IPv4Network, int] = field(default_factory=dict)
+    prefix_rows: Mapping[IPv4Network | IPv6Network, int] = field(default_factory=dict)
     """Each with the bits of *all* prefixes that cover it."""
     classes: tuple[tuple[tuple[CompiledRule, ...], tuple[CompiledRule, ...]], ...] = ()
     """By class number: (ingress list, egress list), indexed by Direction. The end of a list allows: ends of tiers are rules."""
@@ -100,8 +103,8 @@ class Tables:
     references: Mapping[int, RuleReference] = field(default_factory=dict)
 
 
-def covering(rows: Mapping[IPv4Network, object], net: IPv4Network) -> IPv4Network | None:
-    """The longest prefix among the keys of `rows` that covers `net` (or is it). Up to 33 look-ups."""
+def covering(rows: Mapping[Prefix, object], net: Prefix) -> Prefix | None:
+    """The longest prefix among the keys of `rows` that covers `net` (or is it). Up to 33 look-ups, or 129."""
     for length in range(net.prefixlen, -1, -1):
         candidate = net.supernet(new_prefix=length)
         if candidate in rows:

@@ -1,12 +1,13 @@
 """The walk over compiled tables, in Python: what the kernel's program does, for tests, fakes and explanations."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
 
 from federation.identities import IdentityNumber
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, Tables, Verdict, covering
 
-ICMP = 1
+ICMP_PROTOCOLS = (1, 58)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +21,10 @@ class Packet:
     icmp_code: int = 0
 
 
-def peer_row(tables: Tables, identity: IdentityNumber, address: IPv4Address) -> int:
+def peer_row(tables: Tables, identity: IdentityNumber, address: IPv4Address | IPv6Address) -> int:
     """All bits that are set for a peer: its identity's and its longest prefix's."""
-    net = covering(tables.prefix_rows, IPv4Network(address))
+    rows: Any = tables.prefix_rows  # of both families, which never meet
+    net = covering(rows, ip_network(address))
     return tables.identity_rows.get(identity, 0) | (tables.prefix_rows[net] if net else 0)
 
 
@@ -51,7 +53,7 @@ def matches(rule: CompiledRule, row: int, packet: Packet) -> bool:
     if rule.protocol and (packet.protocol == rule.protocol) is rule.is_protocol_negated:
         return False
     if rule.icmp_type >= 0 or rule.icmp_code >= 0 or rule.is_icmp_negated:
-        if packet.protocol != ICMP:
+        if packet.protocol not in ICMP_PROTOCOLS:
             return False
         is_hit = rule.icmp_type in (-1, packet.icmp_type) and rule.icmp_code in (-1, packet.icmp_code)
         if is_hit is rule.is_icmp_negated:

@@ -29,7 +29,7 @@ def rule_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
         yield from _entity_faults(f"{pointer}/{name}", entity)
         is_numeric = any(not _is_name(port) for port in (*entity.ports, *entity.not_ports))
         protocol = rule.protocol.lower() if isinstance(rule.protocol, str) else rule.protocol
-        if (is_numeric or entity.not_ports) and protocol not in PORT_PROTOCOLS:
+        if is_numeric and protocol not in PORT_PROTOCOLS:
             yield Fault(f"{pointer}/protocol", f"{name} ports need protocol TCP, UDP, SCTP or UDPLite")
 
 
@@ -40,10 +40,6 @@ def _is_protocol(protocol: int | str | None) -> bool:
 
 
 def _icmp_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
-    if rule.icmp and rule.not_icmp:
-        yield Fault(
-            f"{pointer}/notICMP", "together with icmp is not available in this release: write two rules"
-        )
     for name, match in (("icmp", rule.icmp), ("notICMP", rule.not_icmp)):
         if match is None:
             continue
@@ -125,10 +121,6 @@ def _entity_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
             yield Fault(f"{pointer}/{name}", f"more than {MAX_PORTS} entries")
         for index, port in enumerate(ports):
             yield from _port_faults(f"{pointer}/{name}/{index}", port)
-            if name == "notPorts" and _is_name(port):
-                yield Fault(
-                    f"{pointer}/{name}/{index}", "a named port is not available in notPorts in this release"
-                )
 
 
 def _net_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:

@@ -157,7 +157,8 @@ def adopted(endpoints: Mapping[bytes, bytes]) -> Standing:
 def bank_of(desired: DesiredPolicy) -> Bank:
     """The bank that a desired state needs."""
     tables = desired.tables
-    numbers = {net: n for n, net in enumerate(sorted(tables.prefix_rows), start=1)}
+    nets = (net for net in tables.prefix_rows if isinstance(net, IPv4Network))
+    numbers = {net: n for n, net in enumerate(sorted(nets), start=1)}
 
     def prefix_of(address: IPv4Address) -> int:
         net = covering(numbers, IPv4Network(address))
@@ -169,7 +170,7 @@ def bank_of(desired: DesiredPolicy) -> Bank:
         },
         prefixes=numbers,
         identity_rows=dict(tables.identity_rows),
-        prefix_rows={numbers[net]: row for net, row in tables.prefix_rows.items()},
+        prefix_rows={number: tables.prefix_rows[net] for net, number in numbers.items()},
     )
 
 

@@ -13,7 +13,7 @@ from federation.identities import WORLD, IdentityNumber
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, Tables
 from federation.policy.walk import Packet, peer_row, walk
 from federation.policy.world import World
-from tests.federation.compiler.test_compile import WORLD_ADDRESS, numbered, worlds
+from tests.federation.compiler.test_compile import WORLD_ADDRESSES, numbered, worlds
 
 PACKETS = [
     Packet(protocol=6, destination_port=80), Packet(protocol=6, destination_port=8080), Packet(protocol=17, destination_port=53),
@@ -136,10 +136,7 @@ def stand(old: Tables, delta: Delta, new: Tables, world: World) -> None:
         replace(new, prefix_rows=prefixes),
     ]
     known = old.identity_rows.keys() & new.identity_rows.keys() | {WORLD}
-    addresses = [
-        WORLD_ADDRESS,
-        *(a for e in world.endpoints.values() for a in e.spec.addresses if a.version == 4),
-    ]
+    addresses = [*WORLD_ADDRESSES, *(a for e in world.endpoints.values() for a in e.spec.addresses)]
     for key in old.subjects.keys() & new.subjects.keys():
         for number in known:
             for address in addresses:

@@ -1,15 +1,16 @@
 """The compiled tables, walked, say what the reference engine says: on random worlds, for every pair."""
 
 import random
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.compiler.compiler import compile_tables
+from federation.identities import WORLD as OUTSIDE
 from federation.identities import IdentityNumber
-from federation.policy.evaluate import evaluate
+from federation.policy.evaluate import Engine
 from federation.policy.parties import Probe, labels_of, protocol_number
 from federation.policy.tables import Direction, Verdict
 from federation.policy.walk import Packet, peer_row, walk
@@ -26,8 +27,13 @@ SELECTORS = [
     "role == 'net'",
     "causeway.dev/cluster == 'dc1'",
 ]
-NETS = ["10.10.0.0/16", "10.20.1.0/24", "10.10.1.3/32", "203.0.113.0/24", "0.0.0.0/0"]
+NETS = {
+    4: ["10.10.0.0/16", "10.20.1.0/24", "10.10.1.3/32", "203.0.113.0/24", "0.0.0.0/0"],
+    6: ["fd00:10::/32", "fd00:20:0:1::/64", "fd00:10:0:1::3/128", "2001:db8::/32", "::/0"],
+}
 WORLD_ADDRESS = IPv4Address("203.0.113.7")
+WORLD_ADDRESSES = (WORLD_ADDRESS, IPv6Address("2001:db8::7"))
+FAMILIES = ((4,), (6,), (4, 6))
 picks = st.sampled_from
 
 
@@ -36,7 +42,13 @@ def document(kind: str, name: str, spec: dict[str, Any], **meta: Any) -> dict[st
 
 
 def endpoint(
-    number: int, app: str, has_pci: bool, cluster: str, namespace: str, service_account: str
+    number: int,
+    app: str,
+    has_pci: bool,
+    cluster: str,
+    namespace: str,
+    service_account: str,
+    families: tuple[int, ...],
 ) -> dict[str, Any]:
     second = {"dc1": 10, "aws1": 20}[cluster]
     labels = {"app": app} | ({"pci": "true"} if has_pci else {})
@@ -44,9 +56,10 @@ def endpoint(
         {"name": "http", "port": 80 if number % 2 else 8080},
         {"name": "dns", "port": 53, "protocol": "UDP"},
     ]
+    addresses = {4: f"10.{second}.1.{number + 1}", 6: f"fd00:{second}:0:1::{number + 1}"}
     return document(
         "Endpoint", f"e{number}",
-        {"node": "n", "addresses": [f"10.{second}.1.{number + 1}"], "serviceAccount": service_account, "ports": ports},
+        {"node": "n", "addresses": [addresses[family] for family in families], "serviceAccount": service_account, "ports": ports},
         cluster=cluster, namespace=namespace, labels=labels,
     )  # fmt: skip
 
@@ -62,28 +75,32 @@ def entities(draw: st.DrawFn, protocol: str | None) -> dict[str, Any]:
     if draw(st.integers(0, 4)) == 0:
         made["serviceAccounts"] = {"names": [draw(picks(["sa1", "sa2"]))]}
     if draw(st.integers(0, 3)) == 0:
-        made["nets"] = draw(st.lists(picks(NETS), min_size=1, max_size=2))
+        made["nets"] = draw(st.lists(picks(NETS[draw(picks([4, 6]))]), min_size=1, max_size=2))
     if draw(st.integers(0, 4)) == 0:
-        made["notNets"] = draw(st.lists(picks(NETS[:-1]), min_size=1, max_size=2))
+        made["notNets"] = draw(st.lists(picks(NETS[draw(picks([4, 6]))][:-1]), min_size=1, max_size=2))
     if protocol is None and draw(st.integers(0, 3)) == 0:
         made["ports"] = [draw(picks(["http", "dns"]))]
     if protocol in ("TCP", "UDP") and draw(st.booleans()):
         made["ports"] = draw(st.lists(picks([80, "53:90", "http", "dns", 8080]), min_size=1, max_size=3))
         if draw(st.integers(0, 3)) == 0:
-            made["notPorts"] = [draw(picks([80, "60:85"]))]
+            made["notPorts"] = draw(st.lists(picks([80, "60:85", "http", "dns"]), min_size=1, max_size=2))
     return made
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> dict[str, Any]:
-    protocol = draw(picks([None, None, "TCP", "UDP", "ICMP"]))
+    protocol = draw(picks([None, None, "TCP", "UDP", "ICMP", "ICMPv6"]))
     rule: dict[str, Any] = {"action": draw(picks(["Allow", "Allow", "Deny", "Pass", "Log"]))}
     if protocol:
         rule["protocol"] = protocol
     if draw(st.integers(0, 4)) == 0:
         rule["notProtocol"] = draw(picks(["TCP", "UDP"]))
-    if protocol == "ICMP" and draw(st.booleans()):
-        rule[draw(picks(["icmp", "notICMP"]))] = {"type": draw(picks([0, 8]))}
+    if protocol in ("ICMP", "ICMPv6"):
+        for name in ("icmp", "notICMP"):
+            if draw(st.booleans()):
+                rule[name] = {"type": draw(picks([8, 128]))} | ({"code": 0} if draw(st.booleans()) else {})
+    elif draw(st.integers(0, 4)) == 0:
+        rule["ipVersion"] = draw(picks([4, 6]))
     for side in ("source", "destination"):
         if draw(st.booleans()):
             rule[side] = draw(entities(protocol))
@@ -95,7 +112,7 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
     documents = [
         endpoint(
             n, draw(picks(["web", "api", "db"])), draw(st.booleans()), draw(picks(["dc1", "aws1"])),
-            draw(picks(["shop", "pay"])), draw(picks(["", "sa1", "sa2"])),
+            draw(picks(["shop", "pay"])), draw(picks(["", "sa1", "sa2"])), draw(picks(FAMILIES)),
         )
         for n in range(draw(st.integers(2, 4)))
     ]  # fmt: skip
@@ -103,7 +120,10 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
     if draw(st.booleans()):
         documents.append(
             document(
-                "GlobalNetworkSet", "s", {"nets": ["203.0.113.0/24", "10.20.1.0/24"]}, labels={"role": "net"}
+                "GlobalNetworkSet",
+                "s",
+                {"nets": ["203.0.113.0/24", "10.20.1.0/24", "2001:db8::/32", "fd00:20::/32"]},
+                labels={"role": "net"},
             )
         )
     for n in range(draw(st.integers(1, 4))):
@@ -152,19 +172,19 @@ def numbered(
 
 
 def walked(world: World, tables: Any, numbers: dict[Any, IdentityNumber], probe: Probe) -> Verdict:
-    packet = Packet(protocol=protocol_number(probe.protocol), source_port=probe.source_port, destination_port=probe.destination_port, icmp_type=probe.icmp_type)  # fmt: skip
+    packet = Packet(
+        protocol=protocol_number(probe.protocol), source_port=probe.source_port, destination_port=probe.destination_port,
+        icmp_type=probe.icmp_type, icmp_code=probe.icmp_code,
+    )  # fmt: skip
     verdicts = [Verdict.ALLOW]
-    for subject, peer, direction in (
+    owners = {address: key for key, e in world.endpoints.items() for address in e.spec.addresses}
+    for own, peer, direction in (
         (probe.source, probe.destination, Direction.EGRESS), (probe.destination, probe.source, Direction.INGRESS),
     ):  # fmt: skip
-        if isinstance(subject, IPv4Address):
+        subject = owners.get(own)
+        if subject is None:
             continue
-        if isinstance(peer, IPv4Address):
-            row = peer_row(tables, IdentityNumber(2), peer)
-        else:
-            address = world.endpoints[peer].spec.addresses[0]
-            assert isinstance(address, IPv4Address)
-            row = peer_row(tables, numbers[peer], address)
+        row = peer_row(tables, numbers[owners[peer]] if peer in owners else OUTSIDE, peer)
         verdicts.append(walk(tables, tables.subjects[subject], direction, row, packet)[0])
     return min(verdicts)
 
@@ -176,14 +196,24 @@ def test_tables_say_what_the_reference_engine_says(
 ) -> None:
     world, numbers = numbered(documents)
     tables = compile_tables(world, world.endpoints)
-    ends = [*world.endpoints, WORLD_ADDRESS]
+    engine = Engine(world)
+    ends = [*(address for e in world.endpoints.values() for address in e.spec.addresses), *WORLD_ADDRESSES]
     for source in ends:
         for destination in ends:
-            if source is destination is WORLD_ADDRESS:
+            if source.version != destination.version:
                 continue
-            for protocol, port in (("TCP", 80), ("TCP", 8080), ("UDP", 53), ("ICMP", 0), ("SCTP", 9)):
-                probe = Probe(source=source, destination=destination, protocol=protocol, destination_port=port, source_port=rng.choice([80, 40000]))  # fmt: skip
-                assert walked(world, tables, numbers, probe) == evaluate(world, probe).verdict, probe
+            for protocol, port in (
+                ("TCP", 80),
+                ("TCP", 8080),
+                ("UDP", 53),
+                (58 if source.version == 6 else 1, 0),
+                ("SCTP", 9),
+            ):
+                probe = Probe(
+                    source=source, destination=destination, protocol=protocol, destination_port=port,
+                    source_port=rng.choice([80, 40000]), icmp_type=rng.choice([8, 128]), icmp_code=rng.choice([0, 1]),
+                )  # fmt: skip
+                assert walked(world, tables, numbers, probe) == engine.decide(probe).verdict, probe
 
 
 @settings(max_examples=40, deadline=None)

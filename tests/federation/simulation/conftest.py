@@ -31,7 +31,7 @@ def pod(namespace: str, name: str, address: str, node: str = "n1", **spec: Any) 
     return {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name, "labels": labels},
         "spec": {"nodeName": node, "containers": [{"name": "c", "ports": ports}], **spec},
-        "status": {"podIPs": [{"ip": address}, {"ip": f"fd00::{address.rpartition('.')[2]}"}]},
+        "status": {"podIPs": [{"ip": address}, {"ip": "fd00::" + ":".join(address.split(".")[2:])}]},
     }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What is compiled for a kernel says what the engine says, whatever world the policies come from."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
@@ -18,7 +19,8 @@ from federation.resources.metadata import ObjectKey
 from federation.simulation.reading import read
 
 picks = st.sampled_from
-OUTSIDE = IPv4Address("8.8.8.8")
+OUTSIDE = (IPv4Address("8.8.8.8"), IPv6Address("2001:db8::8"))
+QUESTIONS = (("TCP", 80), ("TCP", 443), ("UDP", 53), ("ICMP", 0), ("SCTP", 80))
 SELECTORS = [{}, {"matchLabels": {"pod": "a"}}, {"matchExpressions": [{"key": "pod", "operator": "NotIn", "values": ["a"]}]}]  # fmt: skip
 NAMESPACES = [
     {},
@@ -39,6 +41,7 @@ def kubernetes(draw: st.DrawFn, name: str) -> dict[str, Any]:
         choices += [
             {"ipBlock": {"cidr": "10.0.0.0/16", "except": ["10.0.1.0/24"]}},
             {"ipBlock": {"cidr": "0.0.0.0/0"}},
+            {"ipBlock": {"cidr": "fd00::/16", "except": ["fd00::2/127"]}},
         ]
         return draw(st.lists(picks(choices), max_size=2))
 
@@ -67,7 +70,7 @@ def admin(draw: st.DrawFn, name: str) -> dict[str, Any]:
             choices += [
                 {"nodes": {"matchLabels": {"zone": "b"}}},
                 {"nodes": {}},
-                {"networks": ["8.0.0.0/8", "10.0.1.0/24"]},
+                {"networks": ["8.0.0.0/8", "10.0.1.0/24", "2001:db8::/32"]},
             ]
         ports = [
             {"portNumber": {"port": 80}},
@@ -101,6 +104,8 @@ def cilium(draw: st.DrawFn, name: str) -> dict[str, Any]:
         choices += [{f"{side}Entities": [e]} for e in ("world", "cluster", "all", "none", "remote-node")]
         choices += [
             {f"{side}CIDR": ["0.0.0.0/0"]},
+            {f"{side}CIDRSet": [{"cidr": "2000::/3", "except": ["2001:db8::8/128"]}]},
+            {f"{side}Entities": ["world-ipv6"]},
             {f"{side}CIDRSet": [{"cidr": "8.0.0.0/8", "except": ["8.8.8.8/32"]}]},
             {},
         ]
@@ -159,32 +164,27 @@ def test_tables_say_what_the_engine_says(
     tables, engine = compile_tables(world, world.endpoints), Engine(world)
     hosts = [ObjectKey("Node", cluster, "", name) for cluster, name in world.hosts]
     for subject in world.endpoints:
-        for peer in (*world.endpoints, *hosts, OUTSIDE):
+        for peer in (*world.endpoints, *hosts, *OUTSIDE):
             party = engine.party(peer)
             is_own_host = party.node == engine.party(subject).node and peer in hosts
             if peer == subject or is_own_host:
                 continue  # neither meets the programs
-            address = party.v4[0]
-            known = {OUTSIDE: WORLD} | dict.fromkeys(hosts, REMOTE_NODE) | numbers
-            row = peer_row(tables, known[peer], address)
-            for protocol, port in (("TCP", 80), ("TCP", 443), ("UDP", 53), ("ICMP", 0), ("SCTP", 80)):
-                packet = Packet(
-                    protocol=protocol_number(protocol), source_port=40000, destination_port=port, icmp_type=8
-                )
-                for direction in Direction:
-                    ends = (peer, subject) if direction is Direction.INGRESS else (subject, peer)
-                    decision = engine.decide(
-                        Probe(source=ends[0], destination=ends[1], protocol=protocol, destination_port=port)
+            known = dict.fromkeys(OUTSIDE, WORLD) | dict.fromkeys(hosts, REMOTE_NODE) | numbers
+            for own, address in product(engine.party(subject).addresses, party.addresses):
+                if own.version != address.version:
+                    continue
+                row = peer_row(tables, known[peer], address)
+                for (protocol, port), direction in product(QUESTIONS, Direction):
+                    packet = Packet(
+                        protocol=protocol_number(protocol),
+                        source_port=40000,
+                        destination_port=port,
+                        icmp_type=8,
                     )
+                    source, to = (address, own) if direction is Direction.INGRESS else (own, address)
+                    asked = Probe(source=source, destination=to, protocol=protocol, destination_port=port)
+                    decision = engine.decide(asked)
                     side = decision.ingress if direction is Direction.INGRESS else decision.egress
                     walked, rule = walk(tables, tables.subjects[subject], direction, row, packet)
-                    assert walked == side.verdict, (
-                        subject,
-                        peer,
-                        direction,
-                        protocol,
-                        port,
-                        side,
-                        tables.references.get(rule or 0),
-                    )
+                    assert walked == side.verdict, (asked, direction, side, tables.references.get(rule or 0))
     assert HOST not in tables.identity_rows
