@@ -61,9 +61,10 @@ def _live(client: Client) -> list[tuple[str, Any]]:
 
 def _tell(answer: dict[str, Any]) -> None:
     colour = {"Allow": "green", "Deny": "red"}
-    for side, whose in (("egress", answer["from"]), ("ingress", answer["to"])):
-        decision = answer[side]
-        OUT.print(f"[bold]{side} of {whose}[/]", highlight=False)
+    sides = [("egress of " + answer["from"], answer["egress"])]
+    sides += [(f"{hop['direction']} through host {hop['host']}", hop) for hop in answer.get("forward", ())]
+    for title, decision in (*sides, ("ingress of " + answer["to"], answer["ingress"])):
+        OUT.print(f"[bold]{title}[/]", highlight=False)
         for step in decision.get("trace", ()):
             name = "/".join(
                 part

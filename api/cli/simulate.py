@@ -31,6 +31,7 @@ def simulate(
     probes: Annotated[str, typer.Option(help="File of probes, one JSON object a line, or -.")] = "",
     output: Annotated[str, typer.Option("-o", "--output", help="table, json, jsonl, or html (pictures of --all-pairs).")] = "",
     trace: Annotated[bool, typer.Option("--trace", help="With every tier, policy and rule looked at.")] = False,
+    staged: Annotated[bool, typer.Option("--staged", help="Also what would be, were staged policies enforced.")] = False,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every workload to every other.")] = False,
     port: Annotated[str, typer.Option(help="Port of --all-pairs: number or name.")] = "80",
     protocol: Annotated[str, typer.Option(help="Protocol of --all-pairs.")] = "TCP",
@@ -44,7 +45,7 @@ def simulate(
         raise InvalidInput(f"unknown output {output!r}", hint=f"one of {', '.join(FORMATS)}")
     if bool(probes) is all_pairs:
         raise InvalidInput("what is to be judged?", hint="either --probes FILE or --all-pairs")
-    judge = Judge(loaded(filename, cluster))
+    judge = Judge(loaded(filename, cluster), has_staged=staged)
     if all_pairs:
         show_matrix(judge, matrix(judge, port, protocol), output or "table")
         return
@@ -106,7 +107,7 @@ def show_answers(found: Iterable[dict[str, Any]], output: str) -> None:
     if output == "html":
         raise InvalidInput("html is the picture of --all-pairs")
     table = Table(box=None, pad_edge=False)
-    for title in ("FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "EGRESS", "INGRESS"):
+    for title in ("FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "EGRESS", "INGRESS", "STAGED"):
         table.add_column(title)
     for answer in found:
         cells = [str(answer.get(name, "")) for name in ("from", "to", "port", "protocol")]
@@ -114,9 +115,25 @@ def show_answers(found: Iterable[dict[str, Any]], output: str) -> None:
             table.add_row(*cells, "[yellow]error[/]", answer["error"])
             continue
         colour = "green" if answer["verdict"] == "Allow" else "red"
-        reasons = [reason(answer[side]) for side in ("egress", "ingress")]
-        table.add_row(*cells, f"[{colour}]{answer['verdict']}[/]", *reasons)
+        table.add_row(*cells, f"[{colour}]{answer['verdict']}[/]", *reasons(answer), *_staged(answer))
     Console(soft_wrap=True).print(table)
+
+
+def _staged(answer: dict[str, Any]) -> list[str]:
+    staged = answer.get("staged")
+    if staged is None:
+        return []
+    is_same = staged["verdict"] == answer["verdict"]
+    return ["the same" if is_same else f"[bold]{staged['verdict']}[/]: {'; '.join(reasons(staged))}"]
+
+
+def reasons(answer: dict[str, Any]) -> tuple[str, str]:
+    """Both sides' reasons in a few words; a side of hosts in between that deny is said with its own."""
+    said = {side: reason(answer[side]) for side in ("egress", "ingress")}
+    for hop in answer.get("forward", ()):
+        if hop["verdict"] == "Deny":
+            said[hop["direction"]] += f"; through host {hop['host']}: {reason(hop)}"
+    return said["egress"], said["ingress"]
 
 
 def reason(side: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def policy_of(policy: Policy) -> model.Policy:
         egress=_rules(spec.egress, "egress", key) if "Egress" in spec.types else None,
         stage=stage,
         is_on_forward=spec.apply_on_forward,
-        is_staged=key.kind.startswith("Staged"),
+        staged_action=(spec.staged_action or "Set") if key.kind.startswith("Staged") else "",
     )
 
 

@@ -5,7 +5,7 @@ tier's end is the isolation. Source: the Kubernetes API, networking/v1, and its 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import product
 
@@ -71,6 +71,25 @@ class NetworkPolicySpec:
     policy_types: tuple[str, ...] = ()
     ingress: tuple[IngressRule, ...] = ()
     egress: tuple[EgressRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedSpec(NetworkPolicySpec):
+    """Spec of Calico's StagedKubernetesNetworkPolicy."""
+
+    staged_action: str = "Set"
+
+
+def staged_faults(spec: StagedSpec) -> Iterable[Fault]:
+    """As `faults`, and the action."""
+    yield from faults(spec)
+    if spec.staged_action not in ("Set", "Delete", "Learn", "Ignore"):
+        yield Fault("/spec/stagedAction", "is not one of Set, Delete, Learn, Ignore")
+
+
+def staged_policy_of(key: ObjectKey, spec: StagedSpec) -> model.Policy:
+    """The model's policy of a checked staged spec."""
+    return replace(policy_of(key, spec), staged_action=spec.staged_action)
 
 
 def faults(spec: NetworkPolicySpec) -> Iterable[Fault]:

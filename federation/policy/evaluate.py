@@ -3,8 +3,8 @@
 An `Engine` is one world made ready for many questions: ends and the tiers of each subject are worked out once.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from federation.policy import model
@@ -48,21 +48,32 @@ class SideDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """What a host endpoint says of a connection that passes through its host, out of it (egress) or into it."""
+
+    host: ObjectKey
+    direction: Direction
+    side: SideDecision
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict on a connection: both ends must allow."""
+    """The verdict on a connection: both ends must allow, and every host endpoint on the way between two nodes."""
 
     egress: SideDecision
     ingress: SideDecision
+    forward: tuple[Hop, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """Allow when both sides do."""
-        return min(self.egress.verdict, self.ingress.verdict)
+        """Allow when all do."""
+        return min(side.verdict for side in (self.egress, self.ingress, *(hop.side for hop in self.forward)))
 
 
 OUTSIDE = SideDecision(Verdict.ALLOW, None, "not one of our ends")
 UNSELECTED = SideDecision(Verdict.ALLOW, None, "no policy selects it")
 PASSED = SideDecision(Verdict.ALLOW, None, "every tier passed")
+FORWARDED = SideDecision(Verdict.ALLOW, None, "no policy on forwarded traffic decides")
 
 
 def evaluate(world: World, probe: Probe) -> Decision:
@@ -86,7 +97,7 @@ class Engine:
         for party in self._parties.values():
             for address in party.addresses:
                 self._by_address.setdefault(address, party)
-        self._tiers: dict[tuple[Direction, Stage], dict[int, tuple[TierPolicies, ...]]] = {}
+        self._tiers: dict[tuple[Direction, Stage, bool], dict[int, tuple[TierPolicies, ...]]] = {}
 
     @property
     def parties(self) -> Collection[Party]:
@@ -108,7 +119,25 @@ class Engine:
         return Decision(
             egress=self.judge(source, destination, Direction.EGRESS, asked, has_trace=has_trace),
             ingress=self.judge(destination, source, Direction.INGRESS, asked, has_trace=has_trace),
+            forward=tuple(self._forward(source, destination, asked, has_trace=has_trace)),
         )
+
+    def _forward(self, source: Party, destination: Party, asked: Asked, *, has_trace: bool) -> Iterator[Hop]:
+        """The host endpoints that a connection of workloads passes on its way from node to node."""
+        if (source.cluster, source.node) == (destination.cluster, destination.node):
+            return
+        for end, peer, direction in (
+            (source, destination, Direction.EGRESS),
+            (destination, source, Direction.INGRESS),
+        ):
+            host = self._parties.get(ObjectKey("Node", end.cluster, "", end.node))
+            is_policed = host is not None and PartyKind.HOST_ENDPOINT in host.kinds
+            if host is None or host.key is None or not is_policed or PartyKind.WORKLOAD not in end.kinds:
+                continue
+            run = _Run(self, host, peer, direction, asked, [] if has_trace else None)
+            found = run.forward()
+            trace = tuple(run.trace or ())
+            yield Hop(host.key, direction, replace(found, trace=trace))
 
     def judge(
         self, subject: Party, peer: Party, direction: Direction, asked: Asked, *, has_trace: bool = False
@@ -122,13 +151,16 @@ class Engine:
             return decision
         return SideDecision(decision.verdict, decision.reference, decision.default, tuple(run.trace))
 
-    def tiers(self, subject: Party, direction: Direction, stage: Stage) -> tuple[TierPolicies, ...]:
+    def tiers(
+        self, subject: Party, direction: Direction, stage: Stage, *, is_forward: bool = False
+    ) -> tuple[TierPolicies, ...]:
         """As `tiers_of`; worked out for all subjects when the first one is asked about, which costs little more."""
-        known = self._tiers.get((direction, stage))
+        known = self._tiers.get((direction, stage, is_forward))
         if known is None:
             parties = list(self._parties.values())
-            found = tiers_of_all(self.world, parties, direction, stage)
-            known = self._tiers[direction, stage] = dict(zip(map(id, parties), found, strict=True))
+            found = tiers_of_all(self.world, parties, direction, stage, is_forward=is_forward)
+            known = dict(zip(map(id, parties), found, strict=True))
+            self._tiers[direction, stage, is_forward] = known
         return known[id(subject)]
 
 
@@ -173,6 +205,18 @@ class _Run:
             if decision := self.walk(tiers):
                 return decision
         return self.profiles(bool(tiers))
+
+    def forward(self) -> SideDecision:
+        """A host endpoint, for what passes through its host: policies with `applyOnForward` only; without a verdict of theirs it
+        passes, and profiles are not asked. Failsafe ports come before what is untracked or before DNAT, which cannot tell yet."""
+        is_safe = (self.asked.protocol, self.asked.destination_port) in FAILSAFE[self.direction]
+        for stage in (Stage.UNTRACKED, Stage.PRE_DNAT, Stage.NORMAL):
+            if is_safe and stage is not Stage.NORMAL:
+                continue
+            tiers = self.engine.tiers(self.subject, self.direction, stage, is_forward=True)
+            if decision := self.walk(tiers):
+                return decision
+        return FORWARDED
 
     def walk(self, tiers: tuple[TierPolicies, ...]) -> SideDecision | None:
         """The tiers in order; None when nothing decided."""

@@ -130,7 +130,8 @@ class Policy:
     is_on_forward: bool = False
     is_for_own_host: bool = False
     """Also judges what the subject's own host sends to it, which is allowed otherwise."""
-    is_staged: bool = False
+    staged_action: str = ""
+    """Of a staged policy: Set, Delete, Learn or Ignore. Empty: it is enforced."""
     rank: tuple[float, int, str] = field(init=False)
     """Place in the tier; ties by the string name/namespace/kind, as Calico's."""
 
@@ -138,6 +139,11 @@ class Policy:
         key = self.key
         tie = f"{key.name}/{key.namespace}/{key.kind}/{key.cluster}"
         object.__setattr__(self, "rank", (self.order, self.phase, tie))
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it is kept only, and judged by nobody but who asks for what is staged."""
+        return bool(self.staged_action)
 
     def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
         """The rules of one direction; None when the policy does not apply in it."""

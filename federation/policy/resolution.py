@@ -44,13 +44,18 @@ def tiers_of_all(
     subjects: Sequence[Party],
     direction: Direction,
     stage: model.Stage = model.Stage.NORMAL,
+    *,
+    is_forward: bool = False,
 ) -> list[tuple[TierPolicies, ...]]:
     """As `tiers_of`, for many subjects at once: each policy is asked once, and subjects that the same policies select share
-    their tiers (the very same object)."""
+    their tiers (the very same object). `is_forward`: only what applies to what passes through a host."""
     asked = [
         policy
         for policy in world.policies
-        if policy.rules(direction) is not None and policy.stage is stage and not policy.is_staged
+        if policy.rules(direction) is not None
+        and policy.stage is stage
+        and not policy.is_staged
+        and (policy.is_on_forward or not is_forward)
     ]
     orders = {tier: tier_order(world, tier) for tier in {policy.tier for policy in asked}}
     asked.sort(key=lambda policy: (orders[policy.tier], policy.rank))

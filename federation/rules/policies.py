@@ -58,6 +58,10 @@ def _host_faults(policy: Policy) -> Iterable[Fault]:
         yield Fault("/spec/stagedAction", "is for staged kinds")
     if is_staged and spec.staged_action not in ("", "Set", "Delete", "Learn", "Ignore"):
         yield Fault("/spec/stagedAction", "is not one of Set, Delete, Learn, Ignore")
+    if spec.staged_action == "Delete" and replace(spec, tier="", types=()) != PolicySpec(
+        tier="", staged_action="Delete"
+    ):
+        yield Fault("/spec", "a staged Delete has a tier, and nothing else")
 
 
 def selector_faults(pointer: str, text: str) -> Iterable[Fault]:

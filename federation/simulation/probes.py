@@ -5,8 +5,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from federation.errors import InvalidInput
-from federation.policy.evaluate import Engine, SideDecision
+from federation.policy.evaluate import Decision, Engine, SideDecision
 from federation.policy.parties import Party, Probe
+from federation.policy.staging import promoted
 from federation.policy.tables import Verdict
 from federation.policy.world import Address
 from federation.resources.metadata import ObjectKey
@@ -19,11 +20,13 @@ SELF = {"verdict": "Allow", "tier": None, "policy": None, "rule": None, "default
 
 
 class Judge:
-    """Answers probes in one simulated world. `cluster` is meant where a name names none."""
+    """Answers probes in one simulated world; `has_staged`: and in the one that staged policies would make."""
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: Simulation, *, has_staged: bool = False) -> None:
         self.simulation = simulation
         self.engine = Engine(simulation.world)
+        self.staged = Engine(promoted(simulation.world)) if has_staged else None
+        """Of the world with staged policies carried out."""
         self._by_name: dict[str, list[ObjectKey]] = {}
         for key in simulation.world.endpoints:
             self._name(key, f"{key.namespace}/{key.name}", f"{key.cluster}/{key.namespace}/{key.name}")
@@ -71,14 +74,13 @@ class Judge:
         asked = self._asked(probe, source, destination)
         echo = {name: probe[name] for name in FIELDS if name in probe}
         if self.engine.party(source) is self.engine.party(destination):
-            return {**echo, "verdict": "Allow", "egress": dict(SELF), "ingress": dict(SELF)}
-        decision = self.engine.decide(asked, has_trace=has_trace)
-        return {
-            **echo,
-            "verdict": _word(decision.verdict),
-            "egress": _side(decision.egress, has_trace=has_trace),
-            "ingress": _side(decision.ingress, has_trace=has_trace),
-        }
+            answer = {"verdict": "Allow", "egress": dict(SELF), "ingress": dict(SELF)}
+            return {**echo, **answer, **({"staged": answer} if self.staged else {})}
+        found = {**echo, **_decision(self.engine.decide(asked, has_trace=has_trace), has_trace=has_trace)}
+        if self.staged is not None:
+            staged = self.staged.decide(asked, has_trace=has_trace)
+            found["staged"] = _decision(staged, has_trace=has_trace)
+        return found
 
     def _asked(
         self, probe: Mapping[str, Any], source: ObjectKey | Address, destination: ObjectKey | Address
@@ -135,6 +137,24 @@ def _number(name: str, value: Any, limit: int) -> int:
 
 def _word(verdict: Verdict) -> str:
     return "Allow" if verdict is Verdict.ALLOW else "Deny"
+
+
+def _decision(decision: Decision, *, has_trace: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "verdict": _word(decision.verdict),
+        "egress": _side(decision.egress, has_trace=has_trace),
+        "ingress": _side(decision.ingress, has_trace=has_trace),
+    }
+    if decision.forward:
+        found["forward"] = [
+            {
+                "host": hop.host.name,
+                "direction": hop.direction.name.lower(),
+                **_side(hop.side, has_trace=has_trace),
+            }
+            for hop in decision.forward
+        ]
+    return found
 
 
 def _side(side: SideDecision, *, has_trace: bool) -> dict[str, Any]:

@@ -25,12 +25,14 @@ OWN_KINDS = (
 KUBERNETES_GROUPS = ("networking.k8s.io", "extensions")
 """`extensions` is where NetworkPolicy began; its fields are the same."""
 ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy")
+STAGED_KIND = "StagedKubernetesNetworkPolicy"
 CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
 READ = (
     KNOWN
     | {(group, kind) for group in ("projectcalico.org", "causeway.dev") for kind in OWN_KINDS}
     | {(group, "NetworkPolicy") for group in KUBERNETES_GROUPS}
+    | {("projectcalico.org", STAGED_KIND)}
     | {("policy.networking.k8s.io", kind) for kind in ADMIN_KINDS}
     | {("cilium.io", kind) for kind in (*CILIUM_KINDS, "CiliumCIDRGroup")}
 )
@@ -156,6 +158,11 @@ def _foreign(listed: Sorted, stands: Inventory, home: str, faults: list[SourceFa
         spec = _spec(sourced, kubernetes.NetworkPolicySpec, faults, kubernetes.faults)
         if spec is not None:
             found.append(kubernetes.policy_of(_key(sourced, home, faults, is_namespaced=True), spec))
+    for sourced in listed.of("projectcalico.org", STAGED_KIND):
+        staged = _spec(sourced, kubernetes.StagedSpec, faults, kubernetes.staged_faults)
+        if staged is not None:
+            key = _key(sourced, home, faults, is_namespaced=True)
+            found.append(kubernetes.staged_policy_of(key, staged))
     for sourced in listed.of("policy.networking.k8s.io", *ADMIN_KINDS):
         key = _key(sourced, home, faults, is_namespaced=False)
         checked = _spec(sourced, admin.AdminSpec, faults, _admin_check(key))

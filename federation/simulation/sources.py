@@ -27,10 +27,10 @@ INDIFFERENT = {
     ("projectcalico.org", kind)
     for kind in (
         "IPPool", "BGPConfiguration", "BGPPeer", "BGPFilter", "FelixConfiguration", "ClusterInformation", "KubeControllersConfiguration",
-        "IPReservation", "CalicoNodeStatus", "IPAMConfiguration", "StagedKubernetesNetworkPolicy",
+        "IPReservation", "CalicoNodeStatus", "IPAMConfiguration",
     )
 } | {("causeway.dev", kind) for kind in ("Link", "Identity")}  # fmt: skip
-"""Kinds of those groups that say nothing to policy; staged ones are never enforced."""
+"""Kinds of those groups that say nothing to policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,3 +219,53 @@ def test_the_1025th_rule_is_one_too_many(ask: Asker) -> None:
     rules = ", ".join(["{action: Allow}"] * 1025)
     with pytest.raises(InvalidInput, match="1 fault"):
         ask(gnp(f"{{ingress: [{rules}]}}"))
+
+
+AOF = "selector: role == 'host', applyOnForward: true"
+OTHER_HEP = calico(
+    "HostEndpoint",
+    "{node: n2, interfaceName: '*', expectedIPs: [192.168.0.2]}",
+    "name: h2, labels: {role: other}",
+)
+
+
+def test_what_passes_through_a_host_meets_only_policies_that_apply_on_forward(ask: Asker) -> None:
+    assert ask(HEP)("8.8.8.8", "x/a") == "Allow"
+    assert ask(HEP, HOST_HTTP)("8.8.8.8", "x/a", 81) == "Allow"
+    web = gnp(f"{{{AOF}, ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [80]}}}}]}}")
+    said = ask(HEP, OTHER_HEP, web)
+    assert [said("8.8.8.8", "x/a", port) for port in (80, 81, 22)] == ["Allow", "Deny", "Deny"]
+    assert [said("x/b", "x/a", port) for port in (80, 81)] == ["Allow", "Deny"]  # from node to node
+    assert said("y/a", "x/a", 81) == "Allow"  # on one node nothing passes through it
+    assert said("8.8.8.8", "x/b", 81) == "Allow"  # another host endpoint
+    assert said("x/a", "8.8.8.8", 81) == "Allow"  # the other direction
+    assert [said("8.8.8.8", "host:n1", port) for port in (80, 81, 22)] == ["Allow", "Deny", "Allow"]
+
+
+def test_early_stages_on_forward_let_failsafe_ports_pass(ask: Asker) -> None:
+    early = gnp(f"{{{AOF}, doNotTrack: true, ingress: [{{action: Deny}}]}}")
+    assert [ask(HEP, early)("8.8.8.8", "x/a", port) for port in (80, 22)] == ["Deny", "Allow"]
+    before = gnp(f"{{{AOF}, preDNAT: true, ingress: [{{action: Deny, source: {{nets: [8.0.0.0/8]}}}}]}}")
+    assert [ask(HEP, before)(peer, "x/a") for peer in ("8.8.8.8", "9.9.9.9")] == ["Deny", "Allow"]
+
+
+def test_names_among_unwanted_ports_are_of_the_end_that_has_them(ask: Asker) -> None:
+    said = ask(
+        gnp(
+            "{selector: pod == 'a', egress: [{action: Allow, protocol: TCP, destination: {notPorts: [http]}}]}"
+        )
+    )
+    assert [said("x/a", "x/b", port) for port in (80, 81)] == ["Deny", "Allow"]
+    assert [said("x/a", "8.8.8.8", port) for port in (80, 81)] == ["Allow", "Allow"]
+
+
+def test_icmp_and_not_icmp_in_one_rule_must_both_hold(ask: Asker) -> None:
+    said = ask(
+        gnp(
+            "{selector: pod == 'a', ingress: [{action: Allow, protocol: ICMP, icmp: {type: 3}, notICMP: {type: 3, code: 4}}]}"
+        )
+    )
+    asked = [(3, 0), (3, 4), (8, 0)]
+    assert [said("x/b", "x/a", None, "ICMP", icmp={"type": t, "code": c}) for t, c in asked] == [
+        "Allow", "Deny", "Deny",
+    ]  # fmt: skip
