@@ -13,12 +13,13 @@ import yaml
 
 from api.cli.common import OUT
 from api.cli.documents import documents
-from api.cli.simulate import Cluster, reason
+from api.cli.simulate import Cluster, reasons
 from federation.errors import InvalidInput
 from federation.simulation.convert import VERSIONS, convert
 from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
+from federation.simulation.to_kubernetes import to_kubernetes
 
 app = typer.Typer(no_args_is_help=True, help="Policies as code: test them.")
 
@@ -105,14 +106,15 @@ def lint(
 @app.command("convert")
 def convert_policies(
     files: Annotated[list[str], typer.Argument(help="Files and folders with policies.")],
-    to: Annotated[str, typer.Option(help="causeway or calico.")] = "causeway",
+    to: Annotated[str, typer.Option(help="causeway, calico or kubernetes.")] = "causeway",
     cluster: Cluster = "",
 ) -> None:
     """Policies as YAML of another world, on standard output; what cannot be said there on standard error. Exit code 1 when
     something cannot."""
-    if to not in VERSIONS:
-        raise InvalidInput(f"cannot convert to {to!r}", hint=f"one of {', '.join(VERSIONS)}")
-    converted, unsaid = convert(read(documents(files), cluster).world.policies, to)
+    if to not in (*VERSIONS, "kubernetes"):
+        raise InvalidInput(f"cannot convert to {to!r}", hint=f"one of {', '.join(VERSIONS)}, kubernetes")
+    world = read(documents(files), cluster).world
+    converted, unsaid = to_kubernetes(world) if to == "kubernetes" else convert(world.policies, to)
     sys.stdout.write(yaml.safe_dump_all(converted, sort_keys=False))
     for each in unsaid:
         sys.stderr.write(f"causeway: {each.policy} {each.pointer}: {each.why}\n")
@@ -141,9 +143,8 @@ def _judged(judge: Judge, source: str, expectation: Mapping[str, Any]) -> Outcom
     seconds = time.perf_counter() - began
     if answer["verdict"] == expectation["expect"]:
         return Outcome(name=name, source=source, seconds=seconds)
-    said = (
-        f"it is {answer['verdict']}: egress {reason(answer['egress'])}; ingress {reason(answer['ingress'])}"
-    )
+    egress, ingress = reasons(answer)
+    said = f"it is {answer['verdict']}: egress {egress}; ingress {ingress}"
     return Outcome(name=name, source=source, failure=said, seconds=seconds)
 
 

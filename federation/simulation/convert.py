@@ -29,7 +29,7 @@ class Unsaid:
     why: str
 
 
-class _CannotError(Exception):
+class CannotError(Exception):
     """This part cannot be said there."""
 
 
@@ -42,7 +42,7 @@ def convert(policies: Iterable[model.Policy], to: str) -> tuple[list[dict[str, A
     for policy in policies:
         try:
             document = _policy(policy, to, unsaid)
-        except _CannotError as error:
+        except CannotError as error:
             unsaid.append(Unsaid(policy.key, "/spec", f"{error}: the policy is left out"))
             continue
         meta = document["metadata"]
@@ -65,8 +65,8 @@ def _tier(name: str, to: str) -> dict[str, Any]:
 def _policy(policy: model.Policy, to: str, unsaid: list[Unsaid]) -> dict[str, Any]:
     subject = policy.subject
     if subject.kinds is None or PartyKind.WORKLOAD not in subject.kinds:
-        raise _CannotError("it selects hosts by their nodes' labels")
-    parts = _parts(subject.selector, to)
+        raise CannotError("it selects hosts by their nodes' labels")
+    parts = parts_of(subject.selector, to)
     spec: dict[str, Any] = {"tier": policy.tier}
     if not isinf(policy.order):
         spec["order"] = policy.order - (1 if policy.phase < 0 else 0)
@@ -81,8 +81,8 @@ def _policy(policy: model.Policy, to: str, unsaid: list[Unsaid]) -> dict[str, An
     is_global = kind == "GlobalNetworkPolicy"
     for name, nodes in (
         ("selector", parts.own),
-        ("namespaceSelector", [_bare(n, NAMESPACE_LABEL) for n in parts.spaces] if is_global else []),
-        ("serviceAccountSelector", [_bare(n, SERVICE_ACCOUNT_LABEL) for n in parts.accounts]),
+        ("namespaceSelector", [bare(n, NAMESPACE_LABEL) for n in parts.spaces] if is_global else []),
+        ("serviceAccountSelector", [bare(n, SERVICE_ACCOUNT_LABEL) for n in parts.accounts]),
     ):
         if nodes:
             spec[name] = _text(nodes)
@@ -95,11 +95,11 @@ def _policy(policy: model.Policy, to: str, unsaid: list[Unsaid]) -> dict[str, An
     return {"apiVersion": VERSIONS[to], "kind": kind, "metadata": meta, "spec": spec}
 
 
-def _drop_own_namespace(parts: "_Parts", namespace: str) -> None:
+def _drop_own_namespace(parts: "Parts", namespace: str) -> None:
     """A policy of a namespace means it without saying so."""
     parts.spaces = [node for node in parts.spaces if node != Compare(NAMESPACE_LABEL, "==", namespace)]
     if parts.spaces:
-        raise _CannotError("it is of one namespace and selects by namespaces' labels")
+        raise CannotError("it is of one namespace and selects by namespaces' labels")
 
 
 def _applies(policy: model.Policy, direction: Direction, word: str) -> bool:
@@ -110,7 +110,7 @@ def _applies(policy: model.Policy, direction: Direction, word: str) -> bool:
         return False
     is_passing = BUILT_IN.get(policy.tier, (0.0, False))[1]
     if direction not in policy.isolates and not is_passing and policy.phase >= 0:
-        raise _CannotError(f"it does not isolate {word}, and tier {policy.tier} denies what nothing matched")
+        raise CannotError(f"it does not isolate {word}, and tier {policy.tier} denies what nothing matched")
     return True
 
 
@@ -123,7 +123,7 @@ def _rule(policy: model.Policy, line: model.Rule, to: str, unsaid: list[Unsaid])
         return
     try:
         rule = _fields(policy, line, to)
-    except _CannotError as error:
+    except CannotError as error:
         if line.action != "Allow":
             raise
         unsaid.append(Unsaid(policy.key, pointer, f"{error}: the rule is left out"))
@@ -162,11 +162,11 @@ def _refuse(end: model.Match, to: str, *, is_namespaced: bool, is_destination: b
         (len(end.services) > 1 or has_service_ports or bool(end.services and end.ports), "it means a service's backends at other ports than the service's"),
     ):  # fmt: skip
         if is_so:
-            raise _CannotError(why)
+            raise CannotError(why)
 
 
 def _end(end: model.Match, to: str) -> dict[str, Any]:
-    parts = _parts(end.selector, to)
+    parts = parts_of(end.selector, to)
     if end.kinds == model.WORKLOADS:
         parts.spaces = parts.spaces or [All()]
         if to == "calico":
@@ -175,10 +175,10 @@ def _end(end: model.Match, to: str) -> dict[str, Any]:
     if parts.own:
         found["selector"] = _text(parts.own)
     if parts.spaces:
-        found["namespaceSelector"] = _text([_bare(node, NAMESPACE_LABEL) for node in parts.spaces])
+        found["namespaceSelector"] = _text([bare(node, NAMESPACE_LABEL) for node in parts.spaces])
     if parts.accounts:
         found["serviceAccounts"] = {
-            "selector": _text([_bare(n, SERVICE_ACCOUNT_LABEL) for n in parts.accounts])
+            "selector": _text([bare(n, SERVICE_ACCOUNT_LABEL) for n in parts.accounts])
         }
     if end.not_selector is not None:
         found["notSelector"] = end.not_selector.text
@@ -196,7 +196,7 @@ def _end(end: model.Match, to: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Parts:
+class Parts:
     """A selector's conjuncts, by whose labels they ask."""
 
     own: list[Node]
@@ -204,17 +204,18 @@ class _Parts:
     accounts: list[Node]
 
 
-def _parts(selector: Selector | None, to: str) -> _Parts:
-    parts = _Parts([], [], [])
+def parts_of(selector: Selector | None, to: str) -> Parts:
+    """The conjuncts of a selector. Raises CannotError for what the target has no place for."""
+    parts = Parts([], [], [])
     if selector is None or isinstance(selector.node, All):
         return parts
     for node in selector.node.operands if isinstance(selector.node, And) else (selector.node,):
         owners = {_owner(key) for key in keys_of(node)}
         if len(owners) > 1:
-            raise _CannotError("one selector asks labels of different owners in one alternative")
+            raise CannotError("one selector asks labels of different owners in one alternative")
         owner = owners.pop() if owners else "own"
         if owner == "other" or (owner == "cluster" and to == "calico"):
-            raise _CannotError("it selects by labels of clusters or nodes")
+            raise CannotError("it selects by labels of clusters or nodes")
         if owner == "space":
             if node != Has(NAMESPACE_LABEL):
                 parts.spaces.append(node)
@@ -237,7 +238,7 @@ def _owner(key: str) -> str:
     return "other" if key.startswith(SPECIAL) else "own"
 
 
-def _bare(node: Node, label: str) -> Node:
+def bare(node: Node, label: str) -> Node:
     """A conjunct over inherited labels as one over the labels of the namespace or service account itself."""
 
     def key(name: str) -> str:

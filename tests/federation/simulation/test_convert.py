@@ -9,6 +9,7 @@ import yaml
 from federation.simulation.convert import convert
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
+from federation.simulation.to_kubernetes import to_kubernetes
 
 JudgeOf = Callable[..., Judge]
 
@@ -100,3 +101,50 @@ def test_converting_to_the_world_it_came_from_changes_no_verdict_of_the_examples
         read([("converted", documents[0])]).world.policies[0].isolates
         == judge_of(text).engine.world.policies[0].isolates
     )
+
+
+CALICO = "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: p{where}}}, spec: {spec}}}"
+TO_KUBERNETES = [
+    SAYABLE[0], SAYABLE[1], SAYABLE[2],
+    admin("{priority: 5, subject: {namespaces: {matchLabels: {ns: x}}}, ingress: [{action: Pass, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {pod: a}}}}]}, {action: Deny, from: [{namespaces: {}}]}], egress: [{action: Allow, to: [{networks: [10.0.0.0/8]}, {nodes: {matchLabels: {zone: b}}}], ports: [{portNumber: {port: 80}}, {namedPort: dns}]}]}"),
+    cilium("{endpointSelector: {matchLabels: {pod: a}}, ingress: [{fromEndpoints: [{}], toPorts: [{ports: [{port: '80', endPort: 90, protocol: TCP}]}]}]}"),
+    CALICO.format(kind="NetworkPolicy", where=", namespace: x", spec="{selector: 'pod in {\"a\", \"b\"} && !has(zz)', ingress: [{action: Allow, protocol: TCP, source: {selector: pod == 'b'}, destination: {notPorts: [443]}}, {action: Allow, source: {nets: [10.0.0.0/16], notNets: [10.0.1.0/24, 10.0.9.9/32]}}]}"),
+    CALICO.format(kind="GlobalNetworkPolicy", where="", spec="{namespaceSelector: projectcalico.org/name == 'x', types: [Ingress, Egress], egress: [{action: Allow, protocol: UDP, destination: {ports: [dns]}}, {action: Allow, ipVersion: 4, protocol: TCP}]}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TO_KUBERNETES)
+def test_what_can_be_said_in_kubernetes_words_judges_the_same(judge_of: JudgeOf, text: str) -> None:
+    original = judge_of(text)
+    documents, unsaid = to_kubernetes(original.engine.world)
+    assert unsaid == []
+    assert {d["kind"] for d in documents} <= {"NetworkPolicy", "ClusterNetworkPolicy"}
+    assert verdicts(judge_of("---\n".join(yaml.safe_dump(d) for d in documents))) == verdicts(original)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("{ingress: [{action: Deny}]}", "is a Deny"),
+        ("{tier: t, ingress: [{action: Allow}]}", "tier t"),
+        ("{ingress: [{action: Allow, protocol: ICMP}]}", "protocol"),
+        ("{ingress: [{action: Allow, source: {serviceAccounts: {names: [robot]}}}]}", "service accounts"),
+        ("{ingress: [{action: Allow, source: {selector: pod == 'a' || pod == 'b'}}]}", "more than labels"),
+        ("{ingress: [{action: Allow, source: {selector: pod == 'a', nets: [10.0.0.0/8]}}]}", "beside labels"),
+        ("{egress: [{action: Allow, protocol: TCP, source: {ports: [80]}}]}", "source ports"),
+        ("{egress: [{action: Allow, destination: {domains: [a.example]}}]}", "domains"),
+        ("{ingress: [{action: Log}]}", "Log"),
+    ],
+)
+def test_what_kubernetes_cannot_say_is_named_and_no_rule_gets_wider(
+    judge_of: JudgeOf, spec: str, why: str
+) -> None:
+    original = judge_of(CALICO.format(kind="NetworkPolicy", where=", namespace: x", spec=spec))
+    documents, unsaid = to_kubernetes(original.engine.world)
+    assert len(unsaid) == 1
+    assert why in unsaid[0].why
+    if "policy is left out" in unsaid[0].why:
+        assert documents == []
+        return
+    again, before = verdicts(judge_of("---\n".join(yaml.safe_dump(d) for d in documents))), verdicts(original)
+    assert not [cell for cell, verdict in again.items() if verdict == "Allow" and before[cell] == "Deny"]
