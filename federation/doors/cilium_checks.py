@@ -18,7 +18,7 @@ from federation.doors.cilium_documents import (
 )
 from federation.doors.labels import selector_faults
 from federation.errors import Fault
-from federation.resources.codec import LABEL_KEY
+from federation.resources.grammar import LABEL_KEY
 
 MAX_PORTS = 40
 PEERS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from federation.errors import Fault
 from federation.identities import NAMESPACE_LABEL
-from federation.resources.codec import LABEL_KEY, LABEL_VALUE
+from federation.resources.grammar import LABEL_KEY, LABEL_VALUE
 from federation.selectors import ALL, Selector
 from federation.selectors.parser import selector_of
 from federation.selectors.tree import And, Compare, Has, In, Node, Not

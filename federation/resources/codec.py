@@ -4,7 +4,6 @@ A document is what JSON or YAML gives: dicts, lists, strings, numbers. `decode` 
 pointer, and gives back a complete, checked resource. `encode` is its inverse.
 """
 
-import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -17,14 +16,10 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from federation.errors import Fault, InvalidInput
 from federation.kinds.registry import BY_NAME, KINDS
+from federation.resources.grammar import LABEL_KEY, LABEL_VALUE, NAME
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, Metadata, Resource, Scope
 
-NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-LABEL_KEY = re.compile(
-    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
-LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 C = TypeVar("C")
 DOCUMENT_KEYS = {"apiVersion", "kind", "metadata", "spec", "status"}
 

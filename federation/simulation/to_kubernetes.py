@@ -12,7 +12,7 @@ from federation.policy.model import PartyKind
 from federation.policy.resolution import DEFAULT_TIER
 from federation.policy.tables import Direction
 from federation.policy.world import World
-from federation.resources.codec import LABEL_VALUE
+from federation.resources.grammar import LABEL_VALUE
 from federation.rules.model import Prefix
 from federation.selectors.tree import All, And, Compare, Has, In, Node, Not, renamed
 from federation.simulation.convert import CannotError, Unsaid, bare, parts_of
