@@ -10,7 +10,7 @@ from federation.kinds.registry import BY_NAME
 from federation.resources.metadata import AnyResource
 
 ORDER = {name: index for index, name in enumerate(
-    ("Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "Link")
+    ("Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "CiliumCIDRGroup", "Link")
 )}  # fmt: skip
 """What others name comes first, so that one bulk may hold both in any order."""
 

@@ -13,15 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from federation import wire
+from federation.doors.documents import POLICY_KINDS, STAGED_KINDS
 from federation.errors import Gone
 from federation.resources.metadata import ObjectKey
 
 KEEP_ALIVE_SECONDS = 10.0
 WINDOW = 2000
 """Transactions kept for streams that resume."""
-HIDDEN_KINDS = ("StagedGlobalNetworkPolicy", "StagedNetworkPolicy")
-OWN_KINDS = ("Cluster", "Node", "Endpoint", "NetworkPolicy")
-"""Kinds that only their own cluster's and linked clusters' agents see."""
+HIDDEN_KINDS = STAGED_KINDS
+OWN_KINDS = frozenset(
+    {
+        "Cluster",
+        "Node",
+        "Endpoint",
+        "NetworkSet",
+        "Namespace",
+        "ServiceAccount",
+        "CiliumCIDRGroup",
+        *POLICY_KINDS,
+    }
+)
+"""Kinds that only their own cluster's and linked clusters' agents see; those that name no cluster are everybody's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,20 @@ from ipaddress import ip_network
 from typing import Any
 
 from controlplane.store.unit_of_work import UnitOfWork
+from federation.doors.documents import (
+    CALICO_KINDS,
+    CILIUM_KINDS,
+    POLICY_KINDS,
+    policies_of,
+    surroundings,
+    without_services,
+)
 from federation.errors import Conflict, InvalidInput, NotFound, Overlap
 from federation.identities import security_labels
 from federation.kinds.identity import IdentitySpec
+from federation.policy.conditions import enforceable
+from federation.policy.resolution import BUILT_IN
 from federation.resources.metadata import AnyResource, Metadata, ObjectKey, Resource, Status
-
-POLICY_KINDS = ("GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy")
 
 
 async def admit(work: UnitOfWork, resource: AnyResource) -> AnyResource:
@@ -104,9 +112,23 @@ async def collect_identity(work: UnitOfWork, number: int, leaving: ObjectKey) ->
 
 
 async def _policy(work: UnitOfWork, policy: AnyResource) -> AnyResource:
-    if policy.spec.tier != "default":
+    """The tier that it names must be there; what of it nodes carry out is said in its conditions."""
+    if policy.kind in CALICO_KINDS and policy.spec.tier not in BUILT_IN:
         await _needed(work, ObjectKey("Tier", "", "", policy.spec.tier), policy)
-    return policy
+    if policy.metadata.cluster:
+        await _needed(work, ObjectKey("Cluster", "", "", policy.metadata.cluster), policy)
+    groups = await work.all_of("CiliumCIDRGroup") if policy.kind in CILIUM_KINDS else []
+    found = enforceable(without_services(policies_of(policy, surroundings(groups, policy.metadata.cluster))))
+    known = next((c for c in policy.status.conditions if c.type == found.type), None)
+    is_same = known is not None and replace(known, since="") == found
+    condition = replace(found, since=known.since if known and is_same else work.now)
+    return replace(policy, status=replace(policy.status, conditions=(condition,)))
+
+
+async def _of_cluster(work: UnitOfWork, resource: AnyResource) -> AnyResource:
+    if resource.metadata.cluster:
+        await _needed(work, ObjectKey("Cluster", "", "", resource.metadata.cluster), resource)
+    return resource
 
 
 async def _link(work: UnitOfWork, link: AnyResource) -> AnyResource:
@@ -129,13 +151,16 @@ def _join(values: Any) -> str:
     return ", ".join(map(str, values))
 
 
+PLACES = ("Namespace", "ServiceAccount", "CiliumCIDRGroup", "NetworkSet")
+"""What may be of one cluster, besides policies, nodes and endpoints."""
 DEPENDENTS: dict[str, dict[str, Callable[[AnyResource, str, str], bool]]] = {
     "Cluster": {
         "Node": lambda other, name, _: other.metadata.cluster == name,
         "Endpoint": lambda other, name, _: other.metadata.cluster == name,
         "Link": lambda other, name, _: name in other.spec.clusters,
+        **dict.fromkeys((*POLICY_KINDS, *PLACES), lambda other, name, _: other.metadata.cluster == name),
     },
-    "Tier": {kind: lambda other, name, _: other.spec.tier == name for kind in POLICY_KINDS},
+    "Tier": {kind: lambda other, name, _: other.spec.tier == name for kind in CALICO_KINDS},
     "Node": {"Endpoint": lambda other, name, home: (other.metadata.cluster, other.spec.node) == (home, name)},
 }
 """By kind, who may name it, and how to see that."""
@@ -146,4 +171,5 @@ ADMISSION: dict[str, Callable[[UnitOfWork, AnyResource], Awaitable[AnyResource]]
     "Endpoint": _endpoint,
     "Link": _link,
     **dict.fromkeys(POLICY_KINDS, _policy),
+    **dict.fromkeys(PLACES, _of_cluster),
 }

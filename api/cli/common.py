@@ -63,8 +63,8 @@ def path_from(kind: Kind, name: str, cluster: str, namespace: str) -> str:
     wanted = {Scope.FEDERATION: 1, Scope.CLUSTER: 2, Scope.NAMESPACE: 3}[kind.scope]
     if len(parts) == wanted:
         return name
-    if len(parts) == 1 and kind.scope is Scope.CLUSTER and cluster:
-        return f"{cluster}/{name}"
+    if len(parts) == 1 and kind.scope is Scope.CLUSTER and (cluster or kind.is_cluster_optional):
+        return f"{cluster or NO_CLUSTER}/{name}"
     is_reachable = kind.scope is Scope.NAMESPACE and (cluster or kind.is_cluster_optional)
     if is_reachable and len(parts) == 2:
         return f"{cluster or NO_CLUSTER}/{name}"

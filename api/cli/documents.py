@@ -9,7 +9,10 @@ from typing import Any
 import yaml
 
 from federation.errors import Fault, InvalidInput
+from federation.identities import CLUSTER_LABEL
+from federation.kinds.registry import kind_of
 from federation.resources.codec import decode
+from federation.resources.metadata import Scope
 
 MAX_BYTES = 256 * 1024 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -52,8 +55,9 @@ def documents(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
                 yield f"{source}, document {number}", document
 
 
-def load(paths: Iterable[str]) -> list[dict[str, Any]]:
-    """All documents of our own kinds, in order, each checked. Raises InvalidInput with the faults of all."""
+def load(paths: Iterable[str], cluster: str = "") -> list[dict[str, Any]]:
+    """All documents of known kinds, in order, each checked; of `cluster`, if they may name one and do not. Raises InvalidInput with
+    the faults of all."""
     found: list[dict[str, Any]] = []
     faults: list[Fault] = []
     hint = ""
@@ -63,6 +67,7 @@ def load(paths: Iterable[str]) -> list[dict[str, Any]]:
         is_list = isinstance(document, dict) and str(document.get("kind", "")).endswith("List")
         for item in document.get("items") or () if is_list else [document]:
             try:
+                item = at_home(item, cluster)
                 decode(item)
             except InvalidInput as error:
                 hint = hint or error.hint
@@ -75,6 +80,17 @@ def load(paths: Iterable[str]) -> list[dict[str, Any]]:
     if not found:
         raise InvalidInput("there is no document", hint="name files, folders, or - with -f")
     return found
+
+
+def at_home(document: Any, cluster: str) -> Any:
+    """The document with the cluster put into its metadata, where that may name one and it names none, by field or label."""
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if not cluster or not isinstance(metadata, dict) or kind_of(document).scope is Scope.FEDERATION:
+        return document
+    labels = metadata.get("labels")
+    if metadata.get("cluster") or (isinstance(labels, dict) and labels.get(CLUSTER_LABEL)):
+        return document
+    return {**document, "metadata": {**metadata, "cluster": cluster}}
 
 
 def parse(source: str, text: str) -> list[Any]:

@@ -9,20 +9,16 @@ from api.cli.client import Client
 from api.cli.common import OUT, Server, TokenFile
 from api.cli.documents import documents
 from api.cli.simulate import Cluster, reason
+from federation.doors.documents import POLICY_KINDS
 from federation.kinds.registry import KINDS
+from federation.policy.world import world_of
+from federation.resources.codec import decode
 from federation.simulation.probes import Judge
-from federation.simulation.reading import read
+from federation.simulation.reading import Simulation, read
 
 STATE = (
-    "Cluster",
-    "Node",
-    "Endpoint",
-    "Tier",
-    "GlobalNetworkPolicy",
-    "NetworkPolicy",
-    "GlobalNetworkSet",
-    "NetworkSet",
-)
+    "Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", *POLICY_KINDS,
+)  # fmt: skip
 """Kinds of the live state that bear on a verdict."""
 
 
@@ -38,7 +34,7 @@ def explain(
     token_file: TokenFile = "",
 ) -> None:  # fmt: skip
     """Why a connection passes or not: every tier, policy and rule looked at, and what did not match. Exit code 1 for Deny."""
-    judge = Judge(read(documents(filename) if filename else _live(Client(server, token_file)), cluster))
+    judge = Judge(read(documents(filename), cluster) if filename else _live(Client(server, token_file)))
     probe: dict[str, Any] = {"from": source, "to": to, "protocol": protocol}
     answer = judge.answer(probe if port == "-" else {**probe, "port": port}, has_trace=True)
     if output == "json":
@@ -50,13 +46,15 @@ def explain(
     raise typer.Exit(0 if answer["verdict"] == "Allow" else 1)
 
 
-def _live(client: Client) -> list[tuple[str, Any]]:
-    return [
-        (f"{kind.name} {number}", item)
+def _live(client: Client) -> Simulation:
+    """What the control plane holds, as nodes are told it."""
+    resources = [
+        decode(item, is_trusted=True)
         for kind in KINDS
         if kind.name in STATE
-        for number, item in enumerate(client.all(f"/api/v1/{kind.plural}"))
+        for item in client.all(f"/api/v1/{kind.plural}")
     ]
+    return Simulation(world=world_of(resources), on_host={}, passed_over={})
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -35,11 +35,19 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, chang
 
 
 def apply(
-    filename: Files = None, wait: Wait = False, timeout: Timeout = 60, dry_run: DryRun = False, server: Server = "", token_file: TokenFile = "",
-) -> None:  # fmt: skip
-    """Create or change what files say, all or nothing."""
+    filename: Files = None,
+    cluster: Annotated[
+        str, typer.Option(help="Cluster of documents that name none: kubectl's, above all.")
+    ] = "",
+    wait: Wait = False,
+    timeout: Timeout = 60,
+    dry_run: DryRun = False,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Create or change what files say, all or nothing: our documents, and those of Kubernetes, Calico and Cilium as they stand."""
     client = Client(server, token_file)
-    revision = send(client, "/api/v1/apply", load(filename or []), is_dry=dry_run)
+    revision = send(client, "/api/v1/apply", load(filename or [], cluster), is_dry=dry_run)
     if wait and not dry_run:
         await_rollout(client, revision, timeout)
 
@@ -61,7 +69,7 @@ def delete(
         raise InvalidInput("what is to be deleted?", hint="either -f FILE, or KIND NAME…")
     client = Client(server, token_file)
     if filename:
-        items = load(filename)
+        items = load(filename, cluster)
     else:
         known = kind_named(kind)
         if not names:

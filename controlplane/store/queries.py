@@ -22,7 +22,10 @@ from federation.selectors import parse
 def key_of_path(kind: str, path: str) -> ObjectKey:
     """The inverse of `ObjectKey.path`. Raises InvalidInput."""
     parts = path.split("/")
-    scope = BY_NAME[kind].scope
+    known = BY_NAME[kind]
+    scope = known.scope
+    if scope is Scope.CLUSTER and known.is_cluster_optional and len(parts) == 1:
+        parts = [NO_CLUSTER, *parts]
     wanted = {Scope.FEDERATION: 1, Scope.CLUSTER: 2, Scope.NAMESPACE: 3}[scope]
     if len(parts) != wanted or not all(parts):
         raise InvalidInput(

@@ -1,6 +1,10 @@
 """The list of kinds: the one place to register a new one."""
 
-from federation.errors import InvalidInput
+from collections.abc import Mapping
+from typing import Any
+
+from federation.doors import kinds as doors
+from federation.errors import Fault, InvalidInput
 from federation.kinds import (
     cluster,
     endpoint,
@@ -13,6 +17,7 @@ from federation.kinds import (
     tier,
 )
 from federation.resources.kind import Kind
+from federation.resources.metadata import API_VERSION
 
 KINDS: tuple[Kind, ...] = (
     cluster.KIND,
@@ -27,10 +32,43 @@ KINDS: tuple[Kind, ...] = (
     global_network_set.KIND,
     global_network_set.NAMESPACED_KIND,
     link.KIND,
+    *doors.KINDS,
 )
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 BY_ALIAS = {alias.lower(): kind for kind in KINDS for alias in (kind.name, kind.plural, *kind.short_names)}
+BY_FOREIGN_NAME = {
+    (version, kind.foreign_name or kind.name): kind
+    for kind in KINDS
+    for version in kind.accepted_versions
+    if version != API_VERSION
+}
+
+
+def kind_of(document: Any) -> Kind:
+    """The registered kind that a document claims to be. Raises InvalidInput."""
+    if not isinstance(document, Mapping):
+        raise InvalidInput(
+            "not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")]
+        )
+    version, name = document.get("apiVersion"), document.get("kind")
+    known = ", ".join(sorted(kind.name for kind in KINDS))
+    if not isinstance(name, str) or not isinstance(version, str):
+        pointer = "/kind" if not isinstance(name, str) else "/apiVersion"
+        raise InvalidInput(
+            "not a document", faults=[Fault(pointer, f"is needed, as text; known kinds: {known}")]
+        )
+    kind = BY_NAME.get(name) if version == API_VERSION else BY_FOREIGN_NAME.get((version, name))
+    if kind is not None:
+        return kind
+    versions = [v for each in KINDS if name in (each.name, each.foreign_name) for v in each.accepted_versions]
+    if versions:
+        accepted = ", ".join(dict.fromkeys(versions))
+        raise InvalidInput(
+            f"unknown apiVersion {version!r} of {name}",
+            faults=[Fault("/apiVersion", f"accepted: {accepted}")],
+        )
+    raise InvalidInput(f"unknown kind {name!r}", faults=[Fault("/kind", f"known kinds: {known}")])
 
 
 def kind_named(text: str) -> Kind:

@@ -1,10 +1,11 @@
 """All that policy needs to know, as one value: what the engine, the compiler and the simulator start from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from federation.doors import calico
+from federation.doors.documents import POLICY_KINDS, policies_of, surroundings, without_services
 from federation.doors.labels import cluster_key, namespace_key, node_key
 from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, IdentityNumber
 from federation.kinds.endpoint import Endpoint, NamedPort
@@ -92,46 +93,59 @@ class World:
         return {k: v for k, v in own.items() if not k.startswith(INHERITED)} | found
 
 
-def world_of(resources: Iterable[AnyResource]) -> World:
-    """The world that a set of resources makes; kinds that policy does not know are passed over."""
+def world_of(
+    resources: Iterable[AnyResource],
+    services: Mapping[tuple[str, str, str], tuple[Backend, ...]] | None = None,
+) -> World:
+    """The world that a set of resources makes; kinds that policy does not know are passed over.
+
+    Without `services` nobody says who serves what, and rules that name services are closed.
+    """
     by_kind: dict[str, list[AnyResource]] = {}
     for resource in resources:
         by_kind.setdefault(resource.kind, []).append(resource)
+    policies = policies_in(by_kind)
+    sets = [r for kind in SET_KINDS for r in by_kind.get(kind, ())]
     return World(
         tiers={r.metadata.name: r for r in by_kind.get("Tier", ())},
-        policies=tuple(calico.policy_of(r) for kind in POLICY_KINDS for r in by_kind.get(kind, ())),
-        network_sets=tuple(
-            LabelledNets(labels=r.metadata.labels, nets=r.spec.nets, name=str(r.key))
-            for r in by_kind.get("GlobalNetworkSet", ())
-        )
-        + tuple(set_in_namespace(r) for r in by_kind.get("NetworkSet", ())),
+        policies=tuple(without_services(policies) if services is None else policies),
+        network_sets=tuple(map(nets_of, sets)),
         identities={r.spec.number: r.spec.labels for r in by_kind.get("Identity", ())},
         endpoints={r.key: r for r in by_kind.get("Endpoint", ())},
-        hosts={
-            (r.metadata.cluster, r.metadata.name): Host(
-                cluster=r.metadata.cluster,
-                name=r.metadata.name,
-                addresses=r.spec.addresses,
-                labels=r.metadata.labels,
-            )
-            for r in by_kind.get("Node", ())
+        hosts={(r.metadata.cluster, r.metadata.name): host_of(r) for r in by_kind.get("Node", ())},
+        services={} if services is None else services,
+        namespace_labels={
+            (r.metadata.cluster, r.metadata.name): r.metadata.labels for r in by_kind.get("Namespace", ())
+        },
+        account_labels={
+            (r.metadata.cluster, r.metadata.namespace, r.metadata.name): r.metadata.labels
+            for r in by_kind.get("ServiceAccount", ())
         },
         cluster_labels={r.metadata.name: r.metadata.labels for r in by_kind.get("Cluster", ())},
     )
 
 
-def set_in_namespace(resource: AnyResource) -> LabelledNets:
-    """A NetworkSet, with the labels by which selectors mean its namespace and cluster."""
-    meta = resource.metadata
+def policies_in(by_kind: Mapping[str, Iterable[AnyResource]]) -> Iterator[model.Policy]:
+    """The model's policies of all resources, which come by their kind."""
+    groups = tuple(by_kind.get("CiliumCIDRGroup", ()))
+    for kind in POLICY_KINDS:
+        for resource in by_kind.get(kind, ()):
+            yield from policies_of(resource, surroundings(groups, resource.metadata.cluster))
+
+
+def host_of(node: AnyResource) -> Host:
+    """A Node."""
+    meta = node.metadata
+    return Host(cluster=meta.cluster, name=meta.name, addresses=node.spec.addresses, labels=meta.labels)
+
+
+def nets_of(resource: AnyResource) -> LabelledNets:
+    """A network set; one in a namespace has the labels by which selectors mean its namespace and cluster."""
+    meta, nets, name = resource.metadata, resource.spec.nets, str(resource.key)
+    if not meta.namespace:
+        return LabelledNets(labels=meta.labels, nets=nets, name=name)
     where = {NAMESPACE_LABEL: meta.namespace} | ({CLUSTER_LABEL: meta.cluster} if meta.cluster else {})
-    return LabelledNets(
-        labels={**meta.labels, **where}, nets=resource.spec.nets, cluster=meta.cluster, name=str(resource.key)
-    )
+    return LabelledNets(labels={**meta.labels, **where}, nets=nets, cluster=meta.cluster, name=name)
 
 
-POLICY_KINDS = (
-    "GlobalNetworkPolicy",
-    "NetworkPolicy",
-    "StagedGlobalNetworkPolicy",
-    "StagedNetworkPolicy",
-)
+SET_KINDS = ("GlobalNetworkSet", "NetworkSet")

@@ -15,7 +15,8 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from federation.errors import Fault, InvalidInput
-from federation.kinds.registry import BY_NAME, KINDS
+from federation.kinds.registry import kind_of
+from federation.resources.foreign import framed, pointer_in
 from federation.resources.grammar import LABEL_KEY, LABEL_VALUE, NAME
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, Metadata, Resource, Scope
@@ -34,6 +35,18 @@ def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
 
 def decode_as(kind: Kind, document: Mapping[str, Any], *, is_trusted: bool = False) -> AnyResource:
     """The resource of a document of that kind, registered or not. Raises InvalidInput with every fault."""
+    try:
+        frame = framed(kind, document)
+    except ValueError as error:
+        raise _invalid(document, kind, [Fault("", str(error))]) from error
+    try:
+        return _decoded(kind, frame, is_trusted=is_trusted)
+    except InvalidInput as error:
+        moved = [Fault(pointer_in(document, fault.pointer), fault.message) for fault in error.faults]
+        raise _invalid(document, kind, moved) from error
+
+
+def _decoded(kind: Kind, document: Mapping[str, Any], *, is_trusted: bool) -> AnyResource:
     faults: list[Fault] = []
     for key in sorted(set(document) - DOCUMENT_KEYS):
         faults.append(
@@ -69,28 +82,6 @@ def encode(resource: AnyResource) -> dict[str, Any]:
     if status := CONVERTER.unstructure(resource.status):
         body["status"] = status
     return body
-
-
-def kind_of(document: Any) -> Kind:
-    """The registered kind that a document claims to be. Raises InvalidInput."""
-    if not isinstance(document, Mapping):
-        raise InvalidInput(
-            "not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")]
-        )
-    kind = BY_NAME.get(document.get("kind", ""))
-    if kind is None:
-        known = ", ".join(k.name for k in KINDS)
-        raise InvalidInput(
-            f"unknown kind {document.get('kind')!r}", faults=[Fault("/kind", f"known kinds: {known}")]
-        )
-    version = document.get("apiVersion")
-    if version not in kind.accepted_versions:
-        accepted = ", ".join(kind.accepted_versions)
-        raise InvalidInput(
-            f"unknown apiVersion {version!r} of {kind.name}",
-            faults=[Fault("/apiVersion", f"accepted: {accepted}")],
-        )
-    return kind
 
 
 def metadata_faults(metadata: Metadata, kind: Kind) -> list[Fault]:

@@ -47,7 +47,13 @@ class Kind:
     complete: Callable[[AnyResource], AnyResource] = unchanged
     columns: tuple[Column, ...] = ()
     accepted_versions: tuple[str, ...] = (API_VERSION,)
+    foreign_name: str = ""
+    """What documents of other APIs call it, where that is not `name`: ours is unique, theirs need not be."""
+    is_only_labels: bool = False
+    """Of another API's document nothing but the metadata counts."""
+    has_several_specs: bool = False
+    """Another API's document may have `specs`, a list, beside or instead of `spec`."""
     is_read_only: bool = False
     """Written by the control plane only (Identity)."""
     is_cluster_optional: bool = False
-    """A namespaced kind that may leave out the cluster: it then means that namespace in every cluster."""
+    """A kind that may leave out the cluster: it then means every cluster."""

@@ -30,7 +30,7 @@ def kind_schema(kind: Kind) -> Schema:
         "description": _first_paragraph(kind.spec),
         "properties": {
             "apiVersion": {"type": "string", "enum": list(kind.accepted_versions)},
-            "kind": {"type": "string", "const": kind.name},
+            "kind": {"type": "string", "enum": list(filter(None, (kind.name, kind.foreign_name)))},
             "metadata": schema_of(Metadata),
             "spec": spec,
             "status": schema_of(kind.status),

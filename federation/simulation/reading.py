@@ -6,13 +6,14 @@ from typing import Any, TypeVar
 
 from federation.doors import admin, calico, cilium, cilium_checks, kubernetes
 from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
+from federation.doors.documents import CALICO_KINDS
 from federation.errors import Fault, InvalidInput
 from federation.identities import CLUSTER_LABEL
 from federation.kinds import host_endpoint, profile
 from federation.kinds.registry import BY_NAME
 from federation.kinds.tier import CALICO_VERSION
 from federation.policy import model
-from federation.policy.world import POLICY_KINDS, Host, World, world_of
+from federation.policy.world import Host, World, world_of
 from federation.resources.codec import decode_as, structured
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
@@ -20,7 +21,7 @@ from federation.simulation.inventory import KNOWN, Inventory, Reader, inventory_
 from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_documents
 
 OWN_KINDS = (
-    *POLICY_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
+    *CALICO_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
 )  # fmt: skip
 KUBERNETES_GROUPS = ("networking.k8s.io", "extensions")
 """`extensions` is where NetworkPolicy began; its fields are the same."""
@@ -61,7 +62,7 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     stands = inventory_of(listed, cluster)
     faults += stands.faults
     own = _own(listed, cluster, faults)
-    base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")])
+    base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")], stands.services)
     policies = [*base.policies, *_foreign(listed, stands, home, faults)]
     if faults:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
@@ -73,7 +74,6 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
         policies=tuple(policies),
         endpoints={**base.endpoints, **stands.endpoints},
         hosts=hosts,
-        services=stands.services,
         namespace_labels=stands.namespaces,
         account_labels=stands.accounts,
         profiles={(r.metadata.cluster, r.metadata.name): _profile(r) for r in own if r.kind == "Profile"},

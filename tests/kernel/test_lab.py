@@ -175,12 +175,7 @@ def test_the_matrix_of_three_clusters_is_as_predicted_before_a_link_with_it_and_
         return {pair for pair in clusters if pair[0] < pair[1]}
 
     assert crossing() == set()
-    folder = f"/run/causeway/labs/{lab}"
-    port = json.loads(Path(f"{folder}/lab.json").read_text())["port"]
-    environment = {
-        "CAUSEWAY_SERVER": f"http://127.0.0.1:{port}",
-        "CAUSEWAY_TOKEN_FILE": f"{folder}/server/admin.token",
-    }
+    environment = environment_of(lab)
     linked = run("link", "create", "dc1", "gcp1", "--wait", **environment)
     assert linked.returncode == 0, linked.stderr
     assert crossing() == {("dc1", "gcp1")}
@@ -189,6 +184,62 @@ def test_the_matrix_of_three_clusters_is_as_predicted_before_a_link_with_it_and_
     assert crossing() == set()
     routes = run("lab", "exec", "--name", lab, "dc1/n1", "--", "ip", "route", "show", "proto", "202").stdout
     assert routes == ""
+
+
+def test_policies_of_three_worlds_meet_in_the_kernel_as_predicted(three: str) -> None:
+    def reached() -> set[str]:
+        done = run("lab", "matrix", "--name", three, "-o", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {
+            f"{c['from']} {c['protocol']}"
+            for c in json.loads(done.stdout)
+            if c["reached"] and c["to"] == "aws1/pay/db"
+        }
+
+    environment = environment_of(three)
+    assert run("link", "create", "dc1", "aws1", "--wait", **environment).returncode == 0
+    everybody = {
+        f"{c}/shop/{w} {p}" for c in ("dc1", "aws1") for w in ("web", "api", "batch") for p in ("TCP", "UDP")
+    }
+    assert reached() == everybody | {f"dc1/pay/db {p}" for p in ("TCP", "UDP")}
+    words = ("apply", "-f", "examples/three-worlds.yaml", "--cluster", "aws1", "--wait")
+    done = run(*words, **environment)
+    assert done.returncode == 0, done.stderr
+    assert reached() == {"aws1/shop/web TCP", "dc1/shop/web TCP", "dc1/shop/web UDP"}
+    listed = run("get", "knp", "-o", "wide", **environment).stdout
+    assert "True" in listed
+    assert "aws1" in listed
+    explained = run("explain", "aws1/shop/batch", "aws1/pay/db", "8080", **environment)
+    assert (explained.returncode, "db-across ingressDeny 0: matches: Deny" in explained.stdout) == (1, True)
+    assert (
+        run(
+            "delete", "-f", "examples/three-worlds.yaml", "--cluster", "aws1", "--wait", **environment
+        ).returncode
+        == 0
+    )
+    assert len(reached()) == len(everybody) + 2
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[str]:
+    """Two clusters of one node and four workloads each: one of every role."""
+    name = f"w{os.getpid() % 10000}"
+    try:
+        built = run("lab", "up", "--name", name, "--clusters", "2", "--nodes", "1", "--workloads", "4")
+        assert built.returncode == 0, built.stderr
+        yield name
+    finally:
+        assert run("lab", "down", "--name", name).returncode == 0
+        assert left(name) == []
+
+
+def environment_of(name: str) -> dict[str, str]:
+    folder = f"/run/causeway/labs/{name}"
+    port = json.loads(Path(f"{folder}/lab.json").read_text())["port"]
+    return {
+        "CAUSEWAY_SERVER": f"http://127.0.0.1:{port}",
+        "CAUSEWAY_TOKEN_FILE": f"{folder}/server/admin.token",
+    }
 
 
 def test_a_command_runs_in_the_network_of_a_workload_and_gives_its_exit_code(lab: str) -> None:

@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from federation.errors import InvalidInput
-from federation.kinds.registry import BY_NAME, KINDS
+from federation.kinds.registry import KINDS, kind_of
 from federation.resources.codec import decode, encode
 from federation.resources.schema import kind_schema
 
@@ -16,7 +16,7 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
 
 def is_valid(document: Any) -> bool:
-    return bool(Draft202012Validator(kind_schema(BY_NAME[document["kind"]])).is_valid(document))
+    return bool(Draft202012Validator(kind_schema(kind_of(document))).is_valid(document))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -1,0 +1,87 @@
+"""Documents of other APIs in our frame: what their servers added is dropped, their cluster is read off a label, absent is absent.
+
+A document of ours (`causeway.dev/v1`) is left as it is. One of Kubernetes, Calico or Cilium may be what `kubectl get -o yaml` gave.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from federation.identities import CLUSTER_LABEL
+from federation.resources.kind import Kind
+from federation.resources.metadata import API_VERSION, Scope
+
+MAX_PARTS = 5_000_000
+"""Mappings, lists and scalars of one document, anchors expanded: more is taken for a bomb."""
+MAX_DEPTH = 100
+ADDED_BY_SERVERS = {
+    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields",
+    "ownerReferences", "selfLink", "finalizers", "generateName",
+}  # fmt: skip
+"""What a Kubernetes API server adds to metadata."""
+SEVERAL = "specs"
+"""Cilium's field beside `spec`; in our frame it stands in the spec."""
+
+
+def framed(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document as ours would be. Raises ValueError when anchors blow it up, or it is nested beyond reason."""
+    if document.get("apiVersion") in (API_VERSION, None):
+        return document
+    cleaned = without_absent(document)
+    metadata = cleaned.get("metadata", {})
+    found = {"apiVersion": cleaned["apiVersion"], "kind": kind.name, "metadata": metadata}
+    if isinstance(metadata, dict):
+        found["metadata"] = placed(kind, metadata)
+    if kind.is_only_labels:
+        return found
+    found |= {name: value for name, value in cleaned.items() if name not in (*found, "status")}
+    spec = found.get("spec", {})
+    if SEVERAL in found and kind.has_several_specs and isinstance(spec, dict):
+        found["spec"] = {**spec, SEVERAL: found.pop(SEVERAL)}
+    return found
+
+
+def placed(kind: Kind, metadata: Mapping[str, Any], home: str = "") -> dict[str, Any]:
+    """Metadata with the cluster that its label names (else `home`, for kinds that have one), and Kubernetes' default namespace."""
+    found = dict(metadata)
+    labels = found.get("labels")
+    label = labels.get(CLUSTER_LABEL) if isinstance(labels, Mapping) else None
+    if kind.scope is not Scope.FEDERATION and not found.get("cluster") and (label or home):
+        found["cluster"] = label or home
+    if kind.scope is Scope.NAMESPACE:
+        found.setdefault("namespace", "default")
+    else:
+        found.pop("namespace", None)
+    return found
+
+
+def pointer_in(document: Mapping[str, Any], pointer: str) -> str:
+    """Where the user's document has what the frame has at `pointer`."""
+    inner = f"/spec/{SEVERAL}"
+    is_moved = SEVERAL in document and document.get("apiVersion") != API_VERSION
+    return pointer.removeprefix("/spec") if is_moved and pointer.startswith(inner) else pointer
+
+
+def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without nulls (in Kubernetes a null is an absent field) and without what an API server added to its metadata.
+
+    Raises ValueError when anchors blow it up, or it is nested beyond reason.
+    """
+    budget = [MAX_PARTS]
+
+    def clean(value: Any, depth: int) -> Any:
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise ValueError(f"more than {MAX_PARTS} parts once its anchors are expanded")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        if isinstance(value, Mapping):
+            return {str(k): clean(v, depth + 1) for k, v in value.items() if v is not None}
+        if isinstance(value, list):
+            return [clean({} if v is None else v, depth + 1) for v in value]
+        return value
+
+    cleaned: dict[str, Any] = clean(document, 0)
+    metadata = cleaned.get("metadata")
+    if isinstance(metadata, dict):
+        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in ADDED_BY_SERVERS}
+    return cleaned
