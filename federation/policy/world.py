@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from federation.doors import calico
 from federation.doors.documents import POLICY_KINDS, policies_of, surroundings, without_services
@@ -134,9 +134,10 @@ def policies_in(by_kind: Mapping[str, Iterable[AnyResource]]) -> Iterator[model.
 
 
 def host_of(node: AnyResource) -> Host:
-    """A Node."""
-    meta = node.metadata
-    return Host(cluster=meta.cluster, name=meta.name, addresses=node.spec.addresses, labels=meta.labels)
+    """A Node; what it sends through a tunnel itself comes from its address there."""
+    meta, tunnel = node.metadata, node.status.tunnel_address
+    addresses = (*node.spec.addresses, *((ip_address(tunnel),) if tunnel else ()))
+    return Host(cluster=meta.cluster, name=meta.name, addresses=addresses, labels=meta.labels)
 
 
 def nets_of(resource: AnyResource) -> LabelledNets:
