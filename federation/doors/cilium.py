@@ -1,54 +1,45 @@
 """Cilium's policies into the model. They share the tier `default` and order 1000 with Kubernetes' NetworkPolicies: their denials
 come first, then everything that allows, then isolation.
 
-Prefixes and `world` never match an end that we know; selectors without a cluster label mean the policy's own cluster.
-What this release cannot enforce (L7, DNS names, groups, authentication) is carried in `Rule.lacks`.
+Whom rules mean is in `cilium_peers`. What this release cannot enforce (L7, DNS names, groups, authentication) is carried in `Rule.lacks`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from federation.doors.cilium_documents import (
     ICMP_TYPES,
     PROTOCOLS,
     WITHOUT_PORTS,
-    CidrRule,
     CiliumSpec,
     EgressRule,
     IngressRule,
     PortRule,
-    ServiceRule,
 )
-from federation.doors.labels import LabelSelector, namespace_key, node_key, selector_from
-from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL
+from federation.doors.cilium_peers import (
+    Surroundings,
+    endpoints,
+    entity,
+    key_of,
+    node_key_of,
+    nodes,
+    prefixes,
+    services,
+)
+from federation.doors.labels import LabelSelector, selector_from
+from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL
 from federation.policy import model
 from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
 from federation.rules.model import IcmpMatch
 from federation.selectors import and_, equals
 
+__all__ = ["Surroundings", "policies_of"]
+
 TIER, ORDER = "default", 1000.0
 DENIES_FIRST = -1
-RESERVED = "reserved:"
-NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
-KNOWN_KEYS = {
-    "io.kubernetes.pod.namespace": NAMESPACE_LABEL,
-    "io.cilium.k8s.policy.cluster": CLUSTER_LABEL,
-    "io.cilium.k8s.policy.serviceaccount": SERVICE_ACCOUNT_LABEL,
-}
+OWN_NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 Ports = tuple[int | str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Other documents that policies refer to."""
-
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Prefixes of CiliumCIDRGroups by name."""
-    group_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    services: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
-    """Labels of Services by (namespace, name)."""
 
 
 def policies_of(
@@ -56,16 +47,6 @@ def policies_of(
 ) -> tuple[model.Policy, ...]:
     """The model's policies of checked specs; each comes with the pointer where it stands (`spec`, `specs/0`)."""
     return tuple(policy for place, spec in specs for policy in _policies(key, place, spec, around))
-
-
-def key_of(key: str) -> str:
-    """Under which name an end carries a label that Cilium's selectors name."""
-    bare = key.removeprefix("k8s:").removeprefix("any:")
-    if bare in KNOWN_KEYS:
-        return KNOWN_KEYS[bare]
-    if bare.startswith(NAMESPACE_LABELS):
-        return namespace_key(bare.removeprefix(NAMESPACE_LABELS))
-    return bare
 
 
 def _policies(key: ObjectKey, place: str, spec: CiliumSpec, around: Surroundings) -> Iterator[model.Policy]:
@@ -94,9 +75,15 @@ def _policies(key: ObjectKey, place: str, spec: CiliumSpec, around: Surroundings
 
 def _subject(key: ObjectKey, spec: CiliumSpec) -> model.Match:
     if spec.node_selector is not None:
-        selector, kinds = selector_from(spec.node_selector, node_key), model.HOSTS
+        selector, kinds = selector_from(spec.node_selector, node_key_of), model.HOSTS
     else:
-        selector, kinds = selector_from(spec.endpoint_selector or LabelSelector(), key_of), model.WORKLOADS
+        wanted, kinds = spec.endpoint_selector or LabelSelector(), model.WORKLOADS
+        if (
+            key.namespace and OWN_NAMESPACE in wanted.match_labels
+        ):  # the policy's own goes in its place, as in Cilium
+            others = {k: v for k, v in wanted.match_labels.items() if k != OWN_NAMESPACE}
+            wanted = replace(wanted, match_labels=others)
+        selector = selector_from(wanted, key_of)
         if key.namespace:
             selector = and_(selector, equals(NAMESPACE_LABEL, key.namespace))
     if key.cluster:
@@ -109,17 +96,7 @@ def _ingress(
 ) -> Iterator[model.Rule]:
     for index, rule in enumerate(rules):
         lacks = _lacks(rule, bool(rule.from_groups))
-        peers: list[model.Match] | None = None
-        if rule.from_endpoints is not None:
-            peers = [match for s in rule.from_endpoints for match in _endpoints(s, key)]
-        elif rule.from_cidr is not None or rule.from_cidr_set is not None:
-            peers = _prefixes(rule.from_cidr, rule.from_cidr_set, around)
-        elif rule.from_entities is not None:
-            peers = [match for entity in rule.from_entities for match in _entity(entity)]
-        elif rule.from_nodes is not None:
-            peers = [_nodes(s) for s in rule.from_nodes]
-        elif rule.from_groups is not None:
-            peers = [model.Match(kinds=model.OUTSIDE)]
+        peers = _sources(rule, key, around)
         for template, ports, more in _transports(rule, peers is None):
             for peer in [model.ANYONE] if peers is None else peers:
                 yield replace(
@@ -133,22 +110,8 @@ def _egress(
 ) -> Iterator[model.Rule]:
     for index, rule in enumerate(rules):
         lacks = _lacks(rule, bool(rule.to_groups))
-        peers: list[model.Match] | None = None
-        if rule.to_endpoints is not None:
-            peers = [match for s in rule.to_endpoints for match in _endpoints(s, key)]
-        elif rule.to_cidr is not None or rule.to_cidr_set is not None:
-            peers = _prefixes(rule.to_cidr, rule.to_cidr_set, around)
-        elif rule.to_entities is not None:
-            peers = [match for entity in rule.to_entities for match in _entity(entity)]
-        elif rule.to_nodes is not None:
-            peers = [_nodes(s) for s in rule.to_nodes]
-        elif rule.to_services is not None:
-            peers = [
-                model.Match(services=(ref,)) for s in rule.to_services for ref in _services(s, key, around)
-            ]
-        elif rule.to_fqdns is not None or rule.to_groups is not None:
-            peers = [model.Match(kinds=model.OUTSIDE)]
-            lacks = (*lacks, "toFQDNs") if rule.to_fqdns is not None else lacks
+        lacks = (*lacks, "toFQDNs") if rule.to_fqdns else lacks
+        peers = _destinations(rule, key, around)
         for template, ports, more in _transports(rule, peers is None):
             for peer in [model.ANYONE] if peers is None else peers:
                 yield replace(
@@ -157,93 +120,47 @@ def _egress(
                 )  # fmt: skip
 
 
+def _sources(rule: IngressRule, key: ObjectKey, around: Surroundings) -> list[model.Match] | None:
+    """Whom an ingress rule means: None is whoever. A list that is there and empty means nobody, whatever stands beside it."""
+    lists = (
+        rule.from_endpoints, rule.from_cidr, rule.from_cidr_set, rule.from_entities, rule.from_nodes, rule.from_groups,
+    )  # fmt: skip
+    if all(listed is None for listed in lists):
+        return None
+    if any(listed is not None and not listed for listed in lists):
+        return []
+    return [
+        *(match for each in rule.from_endpoints or () for match in endpoints(each, key)),
+        *prefixes(rule.from_cidr or (), rule.from_cidr_set or (), around),
+        *(match for each in rule.from_entities or () for match in entity(each)),
+        *map(nodes, rule.from_nodes or ()),
+        *((model.Match(kinds=model.OUTSIDE),) if rule.from_groups else ()),
+    ]
+
+
+def _destinations(rule: EgressRule, key: ObjectKey, around: Surroundings) -> list[model.Match] | None:
+    """As `_sources`, of an egress rule."""
+    lists = (
+        rule.to_endpoints, rule.to_cidr, rule.to_cidr_set, rule.to_entities, rule.to_nodes, rule.to_services, rule.to_fqdns,
+        rule.to_groups,
+    )  # fmt: skip
+    if all(listed is None for listed in lists):
+        return None
+    if any(listed is not None and not listed for listed in lists):
+        return []
+    return [
+        *(match for each in rule.to_endpoints or () for match in endpoints(each, key)),
+        *prefixes(rule.to_cidr or (), rule.to_cidr_set or (), around),
+        *(match for each in rule.to_entities or () for match in entity(each)),
+        *map(nodes, rule.to_nodes or ()),
+        *(match for each in rule.to_services or () for match in services(each, key, around)),
+        *((model.Match(kinds=model.OUTSIDE),) if rule.to_fqdns or rule.to_groups else ()),
+    ]
+
+
 def _lacks(rule: IngressRule | EgressRule, has_groups: bool) -> tuple[str, ...]:
     is_authenticated = rule.authentication is not None and rule.authentication.mode != "disabled"
     return (*(("authentication",) if is_authenticated else ()), *(("groups",) if has_groups else ()))
-
-
-def _endpoints(wanted: LabelSelector, key: ObjectKey) -> Iterator[model.Match]:
-    """Whom a peer's selector means: in a namespaced policy its own namespace, unless it names one."""
-    reserved = [k.removeprefix(RESERVED) for k in wanted.match_labels if k.startswith(RESERVED)]
-    if reserved:
-        if len(reserved) == 1 and len(wanted.match_labels) == 1 and not wanted.match_expressions:
-            yield from _entity(reserved[0])
-        return
-    names = {
-        k.removeprefix("k8s:").removeprefix("any:")
-        for k in (*wanted.match_labels, *(e.key for e in wanted.match_expressions))
-    }
-    selector = selector_from(wanted, key_of)
-    has_namespace = any(n == "io.kubernetes.pod.namespace" or n.startswith(NAMESPACE_LABELS) for n in names)
-    if key.namespace and not has_namespace:
-        selector = and_(selector, equals(NAMESPACE_LABEL, key.namespace))
-    has_cluster = "io.cilium.k8s.policy.cluster" in names
-    yield model.Match(kinds=model.WORKLOADS, selector=selector, is_same_cluster=not has_cluster)
-
-
-def _nodes(wanted: LabelSelector) -> model.Match:
-    return model.Match(
-        kinds=model.HOSTS,
-        selector=selector_from(wanted, lambda key: node_key(key.removeprefix("node:").removeprefix("k8s:"))),
-        is_same_cluster=True,
-    )
-
-
-def _entity(entity: str) -> Iterator[model.Match]:
-    match entity:
-        case "all":
-            yield model.ANYONE
-        case "world":
-            yield model.Match(kinds=model.OUTSIDE)
-        case "world-ipv4" | "world-ipv6":
-            whole = "0.0.0.0/0" if entity == "world-ipv4" else "::/0"
-            yield model.Match(kinds=model.OUTSIDE, nets=(ip_network(whole),))
-        case "cluster":
-            yield model.Match(kinds=model.KNOWN, is_same_cluster=True)
-        case "cluster-mesh":
-            yield model.Match(kinds=model.KNOWN)
-        case "host":
-            yield model.Match(kinds=model.HOSTS, near=model.Near.OWN_HOST)
-        case "remote-node":
-            yield model.Match(kinds=model.HOSTS, near=model.Near.OTHER_HOST)
-        case "kube-apiserver":
-            yield model.Match(services=(model.ServiceReference("default", "kubernetes", False),))
-        case _:  # none, and what has no counterpart among our ends: ingress, health, init, unmanaged
-            return
-
-
-def _prefixes(
-    plain: tuple[str, ...] | None, sets: tuple[CidrRule, ...] | None, around: Surroundings
-) -> list[model.Match]:
-    found = [model.Match(kinds=model.OUTSIDE, nets=(ip_network(text, strict=False),)) for text in plain or ()]
-    for one in sets or ():
-        texts = [one.cidr] if one.cidr else list(around.groups.get(one.cidr_group_ref, ()))
-        if one.cidr_group_selector is not None:
-            selector = selector_from(one.cidr_group_selector)
-            texts = [
-                t
-                for name, group in sorted(around.groups.items())
-                for t in group
-                if selector.matches(around.group_labels.get(name, {}))
-            ]
-        for text in texts:
-            whole = ip_network(text, strict=False)
-            parts = (ip_network(t, strict=False) for t in one.except_)
-            without = tuple(part for part in parts if part.version == whole.version)
-            found.append(model.Match(kinds=model.OUTSIDE, nets=(whole,), not_nets=without))
-    return found
-
-
-def _services(rule: ServiceRule, key: ObjectKey, around: Surroundings) -> Iterator[model.ServiceReference]:
-    if rule.k8s_service is not None:
-        namespace = rule.k8s_service.namespace or key.namespace
-        yield model.ServiceReference(namespace, rule.k8s_service.service_name, False)
-    if rule.k8s_service_selector is not None:
-        wanted = rule.k8s_service_selector
-        selector = selector_from(wanted.selector)
-        for (namespace, name), labels in sorted(around.services.items()):
-            if wanted.namespace in ("", namespace) and selector.matches(labels):
-                yield model.ServiceReference(namespace, name, False)
 
 
 def _transports(
@@ -253,12 +170,8 @@ def _transports(
     blank = model.Rule(action="Allow", index=0, section="")
     for icmp in rule.icmps:
         for wanted in icmp.fields:
-            kind = wanted.type
-            number = (
-                int(kind)
-                if isinstance(kind, int) or kind.isdigit()
-                else ICMP_TYPES[wanted.family].get(kind, -1)
-            )
+            text = str(wanted.type)
+            number = int(text) if text.isdecimal() else ICMP_TYPES[wanted.family].get(text, -1)
             version, protocol = (4, 1) if wanted.family == "IPv4" else (6, 58)
             yield replace(blank, ip_version=version, protocol=protocol, icmp=IcmpMatch(type=number)), (), ()
     for port_rule in rule.to_ports:
@@ -279,30 +192,25 @@ def _port_groups(rule: PortRule) -> dict[int, Ports]:
             listed = groups.setdefault(protocol, [])
             if text in ("", "0") or name in WITHOUT_PORTS:
                 whole.add(protocol)
-            elif text.isdigit():
+            elif text.isdecimal():
                 listed.append(f"{text}:{entry.end_port}" if entry.end_port else int(text))
             else:
-                listed.append(text)
+                listed.append(text.lower())
     return {protocol: () if protocol in whole else tuple(listed) for protocol, listed in groups.items()}
 
 
 def _beyond_ports(rule: PortRule) -> tuple[str, ...]:
     """What of a port rule goes beyond ports. DNS rules that let every name pass narrow nothing."""
-    found = []
-    for name, listed in (rule.rules or {}).items() if isinstance(rule.rules, Mapping) else ():
-        is_any_name = name == "dns" and any(
-            isinstance(entry, Mapping) and entry.get("matchPattern") == "*" for entry in listed or ()
-        )
-        if listed and not is_any_name:
-            found.append(f"rules.{name}")
-    found += [
-        word
-        for word, value in (
-            ("serverNames", rule.server_names),
-            ("terminatingTLS", rule.terminating_tls),
-            ("originatingTLS", rule.originating_tls),
-            ("listener", rule.listener),
-        )
-        if value
-    ]
-    return tuple(found)
+    rules = rule.rules
+    is_every_name = any(each.match_pattern == "*" for each in rules.dns)
+    carried = (
+        ("rules.http", rules.http),
+        ("rules.dns", rules.dns if not is_every_name else ()),
+        ("rules.kafka", rules.kafka),
+        ("rules.l7proto", rules.l7proto or rules.l7),
+        ("serverNames", rule.server_names),
+        ("terminatingTLS", rule.terminating_tls),
+        ("originatingTLS", rule.originating_tls),
+        ("listener", rule.listener),
+    )
+    return tuple(name for name, value in carried if value)

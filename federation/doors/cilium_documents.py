@@ -29,11 +29,30 @@ class PortProtocol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DnsRule:
+    """One of the two."""
+
+    match_name: str = ""
+    match_pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L7Rules:
+    """What a proxy would look at (carried). `kafka`, `l7` and `l7proto` are gone from Cilium, and still close a rule here."""
+
+    http: tuple[Any, ...] = ()
+    dns: tuple[DnsRule, ...] = ()
+    kafka: tuple[Any, ...] = ()
+    l7proto: str = ""
+    l7: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortRule:
     """Ports, and what goes beyond them (carried: not enforced in this release)."""
 
     ports: tuple[PortProtocol, ...] = ()
-    rules: Any = None
+    rules: L7Rules = L7Rules()
     server_names: tuple[str, ...] = ()
     terminating_tls: Any = field(default=None, metadata={"json": "terminatingTLS"})
     originating_tls: Any = field(default=None, metadata={"json": "originatingTLS"})
@@ -72,6 +91,7 @@ class IngressRule:
     from_entities: tuple[str, ...] | None = None
     from_nodes: tuple[LabelSelector, ...] | None = None
     from_groups: tuple[Any, ...] | None = None
+    from_requires: Any = None
     to_ports: tuple[PortRule, ...] = ()
     icmps: tuple[IcmpRule, ...] = ()
     authentication: Authentication | None = None
@@ -121,6 +141,7 @@ class EgressRule:
     to_services: tuple[ServiceRule, ...] | None = None
     to_fqdns: tuple[FqdnRule, ...] | None = field(default=None, metadata={"json": "toFQDNs"})
     to_groups: tuple[Any, ...] | None = None
+    to_requires: Any = None
     to_ports: tuple[PortRule, ...] = ()
     icmps: tuple[IcmpRule, ...] = ()
     authentication: Authentication | None = None

@@ -6,7 +6,7 @@ tier's end is the isolation. Source: the Kubernetes API, networking/v1, and its 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import product
 
 from federation.doors.labels import EVERYTHING, LabelSelector, namespace_key, selector_faults, selector_from
@@ -178,8 +178,7 @@ def match_of(peer: Peer, namespace: str) -> model.Match:
     if peer.ip_block is not None:
         block = peer.ip_block
         return model.Match(
-            nets=(ip_network(block.cidr, strict=False),),
-            not_nets=tuple(ip_network(cidr, strict=False) for cidr in block.except_),
+            nets=(network_of(block.cidr),), not_nets=tuple(network_of(cidr) for cidr in block.except_)
         )
     return pods(peer.pod_selector, peer.namespace_selector, namespace)
 
@@ -194,6 +193,14 @@ def pods(
     else:
         selector = and_(selector, selector_from(namespace_selector, namespace_key))
     return model.Match(kinds=model.WORKLOADS, selector=selector, is_same_cluster=True)
+
+
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """The prefix that `address/length` writes, host bits allowed (an address alone is itself). Raises ValueError."""
+    address, slash, length = text.partition("/")
+    if "%" in address or (slash and not (length.isascii() and length.isdecimal())):
+        raise ValueError(f"{text!r} is not a prefix")
+    return ip_network(text, strict=False)
 
 
 def _port_faults(pointer: str, port: PolicyPort) -> Iterable[Fault]:
@@ -212,7 +219,8 @@ def _port_faults(pointer: str, port: PolicyPort) -> Iterable[Fault]:
 
 def name_faults(pointer: str, name: str) -> Iterable[Fault]:
     """A port's name is an IANA service name: at most 15 lower-case letters, digits and '-', a letter among them."""
-    is_fine = name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 15
+    plain = name.replace("-", "")
+    is_fine = plain.isascii() and plain.isalnum() and name == name.lower() and len(name) <= 15
     if not is_fine or not any(c.isalpha() for c in name) or name[0] == "-" or name[-1] == "-" or "--" in name:
         yield Fault(pointer, f"{name!r} is not a port's name (IANA service name, 15 characters at most)")
 
@@ -232,7 +240,7 @@ def _peer_faults(pointer: str, peer: Peer) -> Iterable[Fault]:
 def block_faults(pointer: str, block: IpBlock) -> Iterable[Fault]:
     """A prefix, and exceptions that lie inside it and are smaller."""
     try:
-        whole = ip_network(block.cidr, strict=False)
+        whole = network_of(block.cidr)
     except ValueError:
         yield Fault(f"{pointer}/cidr", f"{block.cidr!r} is not a prefix")
         return
@@ -240,7 +248,7 @@ def block_faults(pointer: str, block: IpBlock) -> Iterable[Fault]:
         yield Fault(f"{pointer}/cidr", f"{block.cidr!r} has no length: write {whole}")
     for index, text in enumerate(block.except_):
         try:
-            part = ip_network(text, strict=False)
+            part = network_of(text)
         except ValueError:
             yield Fault(f"{pointer}/except/{index}", f"{text!r} is not a prefix")
             continue

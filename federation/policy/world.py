@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from federation.doors import calico
 from federation.doors.documents import POLICY_KINDS, policies_of, surroundings, without_services
-from federation.doors.labels import cluster_key, namespace_key, node_key
+from federation.doors.labels import NAME_KEYS, cluster_key, namespace_key, node_key
 from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, IdentityNumber
 from federation.kinds.endpoint import Endpoint, NamedPort
 from federation.kinds.tier import Tier
@@ -53,7 +53,7 @@ class Backend:
 
 
 Labels = Mapping[str, str]
-INHERITED = (cluster_key(""), node_key(""))
+INHERITED = (cluster_key(""), node_key(""), namespace_key(""), calico.account_key(""))
 """How names of inherited labels start: what a workload claims of these itself does not count."""
 
 
@@ -87,9 +87,11 @@ class World:
         account = own.get(SERVICE_ACCOUNT_LABEL, "")
         found = {cluster_key(k): v for k, v in self.cluster_labels.get(cluster, {}).items()}
         for key, value in self.namespace_labels.get((cluster, namespace), {}).items():
-            found[namespace_key(key)] = value
+            if key not in NAME_KEYS:  # what they are called is no matter of labels
+                found[namespace_key(key)] = value
         for key, value in self.account_labels.get((cluster, namespace, account), {}).items():
-            found[calico.account_key(key)] = value
+            if key not in NAME_KEYS:
+                found[calico.account_key(key)] = value
         return {k: v for k, v in own.items() if not k.startswith(INHERITED)} | found
 
 

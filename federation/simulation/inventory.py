@@ -35,6 +35,7 @@ class Inventory:
     accounts: dict[Place, Mapping[str, str]] = field(default_factory=dict)
     services: dict[Place, tuple[Backend, ...]] = field(default_factory=dict)
     service_labels: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    service_selectors: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     faults: list[SourceFault] = field(default_factory=list)
 
 
@@ -203,6 +204,7 @@ def _add_services(found: Inventory, documents: Sorted, clusters: list[str]) -> N
         reader = Reader(sourced, found.faults)
         labels = reader.labels("metadata", "labels")
         found.service_labels[reader.namespace, reader.name] = labels
+        found.service_selectors[reader.namespace, reader.name] = reader.labels("spec", "selector")
         for each in _clusters(labels, clusters):
             place = (each, reader.namespace, reader.name)
             if place not in backends:

@@ -236,7 +236,12 @@ def _cilium_surroundings(listed: Sorted, stands: Inventory, faults: list[SourceF
         if spec is not None:
             groups[reader.name] = spec.external_cidrs
             labels[reader.name] = reader.labels("metadata", "labels")
-    return cilium.Surroundings(groups=groups, group_labels=labels, services=stands.service_labels)
+    return cilium.Surroundings(
+        groups=groups,
+        group_labels=labels,
+        services=stands.service_labels,
+        service_selectors=stands.service_selectors,
+    )
 
 
 def _group_faults(spec: CidrGroupSpec) -> Iterable[Fault]:
