@@ -212,6 +212,8 @@ def _cilium_specs(
     listed = document.get("specs", [])
     if isinstance(listed, list):
         places += [(f"specs/{n}", each) for n, each in enumerate(listed)]
+    else:
+        faults.append(SourceFault(sourced.source, Fault("/specs", "a list is needed")))
     if not places:
         faults.append(SourceFault(sourced.source, Fault("/spec", "is needed")))
     found = []
