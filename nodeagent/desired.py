@@ -1,16 +1,17 @@
-"""From what the control plane said to what this node is to be. Pure: it depends on the last state only."""
+"""From what the control plane said to what this node is to be. Pure: it depends on the last state only, and costs what has changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
 
-from federation.compiler.compiler import compile_tables
+from federation.compiler.compiler import Compiler
+from federation.doors.documents import CILIUM_KINDS
 from federation.identities import HOST, REMOTE_NODE, IdentityNumber
 from federation.kinds.endpoint import Endpoint
-from federation.kinds.node import Node
 from federation.policy.tables import Tables
-from federation.policy.world import World, world_of
 from federation.resources.metadata import AnyResource, ObjectKey
+from nodeagent.dataplane.ebpf.layout import ROW_BITS
 from nodeagent.drivers import (
     Attachment,
     Desired,
@@ -19,67 +20,180 @@ from nodeagent.drivers import (
     DesiredTunnels,
     ObjectReport,
 )
+from nodeagent.feed import change_of
 from nodeagent.replica import Reader, State
 from tunnels.peers import mesh_peers
 
+GROUPS = "CiliumCIDRGroup"
+KEPT = ("Node", "Link", GROUPS, *CILIUM_KINDS)
+SPARE_BITS = 64
+"""Bits that may lie idle before all are numbered anew."""
+
 
 class Decider:
-    """From states to what node `me` is to be. Remembers what it read and decided, which costs time to find out again and
-    changes no answer."""
+    """From states to what node `me` is to be. Each decision costs what has changed since the last one, and depends on the state only."""
 
     def __init__(self, me: ObjectKey) -> None:
         self._me = me
-        self._reader = Reader()
         self._last: tuple[State, Desired] | None = None
+        self._begin()
 
     def decide(self, state: State) -> Desired:
-        """What the node is to be. When no document has changed only the revision moves: nothing is compiled again."""
+        """What the node is to be. When no document has changed only the revision moves."""
         if self._last is not None:
             before, wanted = self._last
             if state.documents is before.documents and state.unread == before.unread:
                 return replace(wanted, revision=state.revision)
-        resources, unread = self._reader.read(state)
-        wanted = desired(resources, self._me, state.revision)
-        wanted = replace(wanted, faults=(*wanted.faults, *unread))
+        try:
+            wanted = self._decide(state)
+        except BaseException:
+            self._begin()  # half of the change may have been taken
+            raise
         self._last = (state, wanted)
         return wanted
 
+    def _begin(self) -> None:
+        """Forget all: the next decision is made from nothing."""
+        self._reader = Reader()
+        self._resources: dict[str, dict[ObjectKey, AnyResource]] = {kind: {} for kind in KEPT}
+        self._here: dict[ObjectKey, Endpoint] = {}
+        self._addresses = Addresses()
+        self._compiler = Compiler(self._is_local)
+        self._last = None
 
-def desired(resources: Iterable[AnyResource], me: ObjectKey, revision: int) -> Desired:
-    """What node `me` is to be at `revision`."""
-    seen = sorted(
-        resources, key=lambda r: r.key
-    )  # of two that claim one address the same one wins, whatever came first
-    world = world_of(seen)
-    nodes = [r for r in seen if r.kind == "Node"]
-    links = [r for r in seen if r.kind == "Link"]
-    own = next((node for node in nodes if node.key == me), None)
-    local = {
-        key: e
-        for key, e in world.endpoints.items()
-        if key.cluster == me.cluster and e.spec.node == me.name and v4(e)
-    }
-    tables = compile_tables(world, local)
-    peers = mesh_peers(me, nodes, links)
-    tunnels = DesiredTunnels()
-    if own is not None and own.status.tunnel_address:
-        port = own.spec.wireguard.listen_port if own.spec.wireguard else 51820
-        tunnels = DesiredTunnels(
-            address=IPv4Interface(own.status.tunnel_address), listen_port=port, peers=peers
+    def _decide(self, state: State) -> Desired:
+        unread = self._reader.follow(state)
+        pairs = list(self._reader.changed.values())
+        for before, after in pairs:
+            self._take(before, after)
+        kinds = {one.kind for pair in pairs for one in pair if one is not None}
+        if GROUPS in kinds:
+            pairs += [(None, r) for kind in CILIUM_KINDS for r in self._resources[kind].values()]
+        self._compiler.apply(change_of(pairs, self._resources[GROUPS]))
+        if self._is_sparse() and self._last is not None:
+            self._begin()  # a build gives numbers without gaps
+            return self._decide(state)
+        tunnels, routes = self._paths(kinds)
+        return Desired(
+            revision=state.revision,
+            policy=self._policy(),
+            tunnels=tunnels,
+            routes=routes,
+            faults=(*_uncarried(self._here), *unread),
         )
-    return Desired(
-        revision=revision,
-        policy=DesiredPolicy(
+
+    def _take(self, before: AnyResource | None, after: AnyResource | None) -> None:
+        """Keep what is asked for by more than its own change."""
+        one = after or before
+        if one is None:
+            return
+        if one.kind in KEPT:
+            _put(self._resources[one.kind], one.key, after)
+        if one.kind == "Endpoint":
+            is_here = after is not None and _is_of(after, self._me)
+            _put(self._here, one.key, after if is_here else None)
+        if one.kind in ("Endpoint", "Node"):
+            self._addresses.replace(one.key, identities_of(after, self._me))
+
+    def _is_local(self, endpoint: Endpoint) -> bool:
+        return _is_of(endpoint, self._me) and bool(v4(endpoint))
+
+    def _is_sparse(self) -> bool:
+        """Whether a build would do with bits of lower numbers, of which a kernel's row has so many and no more."""
+        count, used = self._compiler.bit_count, self._compiler.bits_in_use
+        return count > 2 * used + SPARE_BITS or used <= ROW_BITS < count
+
+    def _policy(self) -> DesiredPolicy:
+        tables = self._compiler.tables()
+        return DesiredPolicy(
             tables=tables,
-            addresses=_addresses(world, nodes, me),
-            attachments=tuple(_attachments(local, tables)),
-        ),
-        tunnels=tunnels,
-        routes=DesiredRoutes(
+            addresses=dict(self._addresses.known),
+            attachments=tuple(_attachments(self._here, tables)),
+        )
+
+    def _paths(self, changed: set[str]) -> tuple[DesiredTunnels, DesiredRoutes]:
+        """Tunnels and routes; the last ones, when no node and no link has changed."""
+        if self._last is not None and changed.isdisjoint(("Node", "Link")):
+            return self._last[1].tunnels, self._last[1].routes
+        nodes, links = (
+            [r for _, r in sorted(self._resources[kind].items(), key=lambda item: item[0])]
+            for kind in ("Node", "Link")
+        )
+        peers = mesh_peers(self._me, nodes, links)
+        own = self._resources["Node"].get(self._me)
+        tunnels = DesiredTunnels()
+        if own is not None and own.status.tunnel_address:
+            port = own.spec.wireguard.listen_port if own.spec.wireguard else 51820
+            tunnels = DesiredTunnels(
+                address=IPv4Interface(own.status.tunnel_address), listen_port=port, peers=peers
+            )
+        return tunnels, DesiredRoutes(
             via_tunnel=tuple(sorted(prefix for peer in peers for prefix in peer.allowed_ips))
-        ),
-        faults=tuple(_uncarried(world, me)),
-    )
+        )
+
+
+class Addresses:
+    """Who has which address. Of several that claim one the same one wins, whoever came first: an endpoint, then the last by key."""
+
+    def __init__(self) -> None:
+        self.known: dict[IPv4Address, IdentityNumber] = {}
+        self._of: dict[ObjectKey, dict[IPv4Address, IdentityNumber]] = {}
+        self._contested: dict[IPv4Address, set[ObjectKey]] = {}
+        self._owner: dict[IPv4Address, ObjectKey] = {}
+
+    def replace(self, owner: ObjectKey, after: dict[IPv4Address, IdentityNumber]) -> None:
+        """Give an owner other addresses (none: it is gone)."""
+        before = self._of.pop(owner, {})
+        if after:
+            self._of[owner] = after
+        for address in before.keys() - after.keys():
+            self._leave(address, owner)
+        for address in after:
+            holder = self._owner.get(address, owner)
+            if holder != owner:
+                self._contested.setdefault(address, {holder}).add(owner)
+                holder = max(holder, owner, key=_rank)
+            self._owner[address] = holder
+            self.known[address] = self._of[holder][address]
+
+    def _leave(self, address: IPv4Address, owner: ObjectKey) -> None:
+        others = self._contested.get(address, {owner})
+        others.discard(owner)
+        if not others:
+            del self._owner[address], self.known[address]
+            return
+        if len(others) == 1:
+            del self._contested[address]
+        self._owner[address] = holder = max(others, key=_rank)
+        self.known[address] = self._of[holder][address]
+
+
+def _rank(owner: ObjectKey) -> tuple[bool, ObjectKey]:
+    return owner.kind == "Endpoint", owner
+
+
+def _put(into: dict[ObjectKey, Any], key: ObjectKey, value: Any) -> None:
+    if value is None:
+        into.pop(key, None)
+    else:
+        into[key] = value
+
+
+def _is_of(endpoint: Endpoint, node: ObjectKey) -> bool:
+    return (endpoint.metadata.cluster, endpoint.spec.node) == (node.cluster, node.name)
+
+
+def identities_of(resource: AnyResource | None, me: ObjectKey) -> dict[IPv4Address, IdentityNumber]:
+    """The identity at each address of an endpoint, or of a node (also the one inside tunnels)."""
+    if resource is None:
+        return {}
+    if resource.kind == "Endpoint":
+        return dict.fromkeys(v4(resource), IdentityNumber(resource.status.identity))
+    number = HOST if resource.key == me else REMOTE_NODE
+    found = [a for a in resource.spec.addresses if isinstance(a, IPv4Address)]
+    if resource.status.tunnel_address:
+        found.append(IPv4Address(resource.status.tunnel_address))
+    return dict.fromkeys(found, number)
 
 
 def v4(endpoint: Endpoint) -> tuple[IPv4Address, ...]:
@@ -87,30 +201,17 @@ def v4(endpoint: Endpoint) -> tuple[IPv4Address, ...]:
     return tuple(a for a in endpoint.spec.addresses if isinstance(a, IPv4Address))
 
 
-def _uncarried(world: World, me: ObjectKey) -> Iterable[ObjectReport]:
+def _uncarried(here: Mapping[ObjectKey, Endpoint]) -> Iterable[ObjectReport]:
     """Workloads that are to be policed here and cannot be."""
-    for key, endpoint in sorted(world.endpoints.items()):
-        is_here = key.cluster == me.cluster and endpoint.spec.node == me.name
-        if is_here and endpoint.spec.interface and not v4(endpoint):
+    for key, endpoint in sorted(here.items()):
+        if endpoint.spec.interface and not v4(endpoint):
             said = "it has IPv6 addresses only, which the datapath of this release does not carry: its interface has no programs of ours"
             yield ObjectReport(key=str(key), is_ok=False, reason="platform", message=said)
 
 
-def _addresses(world: World, nodes: Iterable[Node], me: ObjectKey) -> dict[IPv4Address, IdentityNumber]:
-    known: dict[IPv4Address, IdentityNumber] = {}
-    for node in nodes:
-        number = HOST if node.key == me else REMOTE_NODE
-        known.update({a: number for a in node.spec.addresses if isinstance(a, IPv4Address)})
-        if node.status.tunnel_address:
-            known[IPv4Address(node.status.tunnel_address)] = number
-    for endpoint in world.endpoints.values():
-        known.update({address: IdentityNumber(endpoint.status.identity) for address in v4(endpoint)})
-    return known
-
-
-def _attachments(local: dict[ObjectKey, Endpoint], tables: Tables) -> Iterable[Attachment]:
-    for key, endpoint in sorted(local.items()):
-        if endpoint.spec.interface:
+def _attachments(here: Mapping[ObjectKey, Endpoint], tables: Tables) -> Iterable[Attachment]:
+    for key, endpoint in sorted(here.items()):
+        if endpoint.spec.interface and v4(endpoint):
             yield Attachment(
                 endpoint=key.path,
                 interface=endpoint.spec.interface,

@@ -91,26 +91,39 @@ class Reader:
     """Documents to resources. A document that has not changed is not decoded again."""
 
     def __init__(self) -> None:
-        self._known: dict[Key, tuple[Document, AnyResource | ObjectReport]] = {}
+        self.resources: dict[Key, AnyResource] = {}
+        """All that can be read."""
+        self.changed: dict[Key, tuple[AnyResource | None, AnyResource | None]] = {}
+        """By the last `follow`: what it was and what it is; None: not there, or not readable."""
+        self._documents: dict[Key, Document] = {}
+        self._unreadable: dict[Key, ObjectReport] = {}
 
-    def read(self, state: State) -> tuple[list[AnyResource], list[ObjectReport]]:
-        """(resources, faults): what this agent cannot read is left out and named, never the end of the agent."""
-        known: dict[Key, tuple[Document, AnyResource | ObjectReport]] = {}
+    def follow(self, state: State) -> list[ObjectReport]:
+        """Take a state. The faults: what this agent cannot read is left out and named, never the end of the agent."""
+        self.changed = {}
         for key, document in state.documents.items():
-            before = self._known.get(key)
-            known[key] = before if before and before[0] is document else (document, _read(key, document))
-        self._known = known
+            if self._documents.get(key) is not document:
+                self._documents[key] = document
+                self._take(key, _read(key, document))
+        if len(self._documents) != len(state.documents):
+            for key in self._documents.keys() - state.documents.keys():
+                del self._documents[key]
+                self._take(key, None)
         faults = [
             ObjectReport(key="stream", is_ok=False, reason="unreadable", message=line)
             for line in state.unread
         ]
-        resources: list[AnyResource] = []
-        for _, found in known.values():
-            if isinstance(found, ObjectReport):
-                faults.append(found)
-            else:
-                resources.append(found)
-        return resources, sorted(faults, key=lambda fault: (fault.key, fault.message))
+        return sorted([*faults, *self._unreadable.values()], key=lambda fault: (fault.key, fault.message))
+
+    def _take(self, key: Key, found: AnyResource | ObjectReport | None) -> None:
+        before = self.resources.pop(key, None)
+        self._unreadable.pop(key, None)
+        if isinstance(found, ObjectReport):
+            self._unreadable[key] = found
+            found = None
+        elif found is not None:
+            self.resources[key] = found
+        self.changed[key] = (before, found)
 
 
 def _read(key: Key, document: Document) -> AnyResource | ObjectReport:

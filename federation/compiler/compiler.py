@@ -99,6 +99,16 @@ class Compiler:
             references={number: reference for reference, number in self._ids.items()},
         )
 
+    @property
+    def bit_count(self) -> int:
+        """One more than the highest bit ever given."""
+        return self._questions.bit_count
+
+    @property
+    def bits_in_use(self) -> int:
+        """How many predicates have one."""
+        return len(self._questions.bits)
+
     def predicates(self) -> dict[int, Predicate]:
         """What each bit in use asks."""
         return {bit: predicate for predicate, bit in self._questions.bits.items()}

@@ -142,7 +142,7 @@ def _endpoint(path: str, address: str, number: int, **more: Any) -> dict[str, An
 
 
 def _identity(number: int, cluster: str, app: str) -> dict[str, Any]:
-    labels = {"app": app, "causeway.dev/cluster": cluster, "causeway.dev/namespace": "shop"}
+    labels = {"app": app, "causeway.dev/cluster": cluster, "projectcalico.org/namespace": "shop"}
     return _document("Identity", str(number), {"number": number, "labels": labels})
 
 
@@ -175,6 +175,14 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
         _endpoint("dc1/shop/db", "10.10.1.9", 300) if d["metadata"]["name"] == "db" else d for d in linked
     ]
     twice = [*linked, _identity(302, "dc1", "spy"), _endpoint("dc1/shop/spy", "10.10.1.1", 302)]
+    space = {
+        "selector": "app == 'db'",
+        "types": ["Ingress"],
+        "ingress": [{"action": "Allow", "source": {"namespaceSelector": "team == 'a'"}}],
+    }
+    by_team = [*linked, _document("GlobalNetworkPolicy", "db", space)]
+    group = {"endpointSelector": {}, "ingress": [{"fromCIDRSet": [{"cidrGroupRef": "g"}]}]}
+    by_group = [*linked, _document("CiliumNetworkPolicy", "dc1/shop/p", group)]
     return {
         "empty": [],
         "alone": alone,
@@ -183,6 +191,20 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
         "linked and closed": [*linked, _policy("app == 'web'", "Deny")],
         "a workload moved": moved,
         "one address twice": twice,
+        "with a namespace's labels": [
+            *by_team,
+            _document("Namespace", "aws1/shop", {}, labels={"team": "a"}),
+        ],
+        "with other labels of it": [*by_team, _document("Namespace", "aws1/shop", {}, labels={"team": "b"})],
+        "with a group of prefixes": [
+            *by_group,
+            _document("CiliumCIDRGroup", "dc1/g", {"externalCIDRs": ["8.0.0.0/8"]}),
+        ],
+        "with other prefixes in it": [
+            *by_group,
+            _document("CiliumCIDRGroup", "dc1/g", {"externalCIDRs": ["9.0.0.0/8"]}),
+        ],
+        "with a group that is not there": by_group,
         "with IPv6": [*alone, _endpoint("dc1/shop/six", "fd00::1", 300)],
         "with a kind that is not known": [*linked, _document("Spell", "x", {})],
         "without the node": [d for d in linked if d["kind"] != "Node"],

@@ -93,8 +93,9 @@ def test_an_upsert_that_names_no_object_costs_that_line_and_is_reported(bad: dic
     state = told(
         wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.Upsert(bad), wire.Upsert(TWO), wire.InSync(1)
     )
-    resources, faults = Reader().read(state)
-    assert {r.metadata.name for r in resources} == {"one", "two"}
+    reader = Reader()
+    faults = reader.follow(state)
+    assert {r.metadata.name for r in reader.resources.values()} == {"one", "two"}
     assert [(f.key, f.reason) for f in faults] == [("stream", "unreadable")]
     assert "of the stream has no" in faults[0].message
 
@@ -116,8 +117,9 @@ def test_a_flood_of_unread_lines_is_bounded() -> None:
 
 def test_a_document_that_cannot_be_read_is_named_with_its_faults() -> None:
     wrong = cluster("bad", prefixes=["10.0.0.0/99"], colour="red")
-    resources, faults = Reader().read(told(wire.Upsert(wrong), wire.Upsert(ONE), wire.Commit(1)))
-    assert [r.metadata.name for r in resources] == ["one"]
+    reader = Reader()
+    faults = reader.follow(told(wire.Upsert(wrong), wire.Upsert(ONE), wire.Commit(1)))
+    assert [r.metadata.name for r in reader.resources.values()] == ["one"]
     assert faults[0].key == "Cluster bad"
     assert "/spec/colour" in faults[0].message
     assert "/spec/prefixes/0" in faults[0].message
@@ -126,11 +128,23 @@ def test_a_document_that_cannot_be_read_is_named_with_its_faults() -> None:
 def test_a_reader_reads_again_only_what_has_changed() -> None:
     reader = Reader()
     first = told(wire.Upsert(ONE), wire.Upsert(TWO), wire.Commit(1))
-    before = {r.metadata.name: r for r in reader.read(first)[0]}
+    reader.follow(first)
+    before = dict(reader.resources)
     second = told(wire.Upsert(cluster("two", prefixes=[])), wire.Commit(2), start=first)
-    after = {r.metadata.name: r for r in reader.read(second)[0]}
-    assert after["one"] is before["one"]
-    assert after["two"] != before["two"]
+    reader.follow(second)
+    one, two = ("Cluster", "one"), ("Cluster", "two")
+    assert reader.resources[one] is before[one]
+    assert reader.changed == {two: (before[two], reader.resources[two])}
+    reader.follow(
+        told(
+            wire.Delete(*two),
+            wire.Upsert({"kind": "Spell", "metadata": {"name": "one"}}),
+            wire.Commit(3),
+            start=second,
+        )
+    )
+    assert reader.changed[two][1] is None
+    assert two not in reader.resources
 
 
 @pytest.mark.parametrize(

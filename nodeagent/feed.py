@@ -1,0 +1,75 @@
+"""From resources that changed to the change of the world that policy is compiled from. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from federation.compiler.change import Change
+from federation.doors.documents import CILIUM_KINDS, POLICY_KINDS, policies_of, surroundings, without_services
+from federation.policy.model import Policy
+from federation.policy.world import SET_KINDS, host_of, nets_of
+from federation.resources.metadata import AnyResource, ObjectKey
+
+Pair = tuple[AnyResource | None, AnyResource | None]
+"""What a resource was, and what it is; None: not there."""
+
+
+def change_of(pairs: Iterable[Pair], groups: Mapping[ObjectKey, AnyResource]) -> Change:
+    """What the world's change is. `groups` are all CiliumCIDRGroups, the changed ones as they are now: whoever changes one has to give
+    all policies of Cilium beside it. What is not of a kind that policy knows is passed over."""
+    found: dict[str, dict[Any, Any]] = {}
+    for before, after in pairs:
+        one = after or before
+        if one is None:
+            continue
+        place = _place(one)
+        if place is not None:
+            field, key = place
+            found.setdefault(field, {})[key] = _value(field, after, groups)
+    return Change(**found)
+
+
+def _place(resource: AnyResource) -> tuple[str, Any] | None:
+    """Which map of a change holds it, and under which key."""
+    meta = resource.metadata
+    match resource.kind:
+        case "Tier":
+            return "tiers", meta.name
+        case "Identity":
+            return "identities", resource.spec.number
+        case "Endpoint":
+            return "endpoints", resource.key
+        case "Node":
+            return "hosts", (meta.cluster, meta.name)
+        case "Cluster":
+            return "cluster_labels", meta.name
+        case "Namespace":
+            return "namespace_labels", (meta.cluster, meta.name)
+        case "ServiceAccount":
+            return "account_labels", (meta.cluster, meta.namespace, meta.name)
+        case kind if kind in POLICY_KINDS:
+            return "policies", resource.key
+        case kind if kind in SET_KINDS:
+            return "network_sets", str(resource.key)
+    return None
+
+
+def _value(field: str, resource: AnyResource | None, groups: Mapping[ObjectKey, AnyResource]) -> Any:
+    if resource is None:
+        return () if field == "policies" else None
+    match field:
+        case "policies":
+            return _policies(resource, groups)
+        case "network_sets":
+            return nets_of(resource)
+        case "hosts":
+            return host_of(resource)
+        case "identities":
+            return resource.spec.labels
+        case "cluster_labels" | "namespace_labels" | "account_labels":
+            return resource.metadata.labels
+    return resource
+
+
+def _policies(resource: AnyResource, groups: Mapping[ObjectKey, AnyResource]) -> tuple[Policy, ...]:
+    referred = groups.values() if resource.kind in CILIUM_KINDS else ()
+    return tuple(without_services(policies_of(resource, surroundings(referred, resource.metadata.cluster))))
