@@ -17,14 +17,14 @@ from pathlib import Path
 import structlog
 
 from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
-from nodeagent import cache
-from nodeagent.client import ControlChannel, HttpChannel
+from nodeagent.control import cache
+from nodeagent.control.client import ControlChannel, HttpChannel
+from nodeagent.control.replica import Replica, State
+from nodeagent.control.reporter import Reporter
 from nodeagent.desired import Decider
 from nodeagent.drivers import Desired, ObjectReport
 from nodeagent.pace import LASTED_SECONDS, Backoff, Clock, Latest, SystemClock
 from nodeagent.reconcile import Drivers, Reconciler
-from nodeagent.replica import Replica, State
-from nodeagent.reporter import Reporter
 from nodeagent.settings import AgentSettings
 from nodeagent.status import AgentStatus, Faults, StatusBook, birth_of, write_status
 

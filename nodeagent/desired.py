@@ -11,6 +11,7 @@ from federation.identities import HOST, REMOTE_NODE, IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.policy.tables import Tables
 from federation.resources.metadata import AnyResource, ObjectKey
+from nodeagent.control.replica import Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
 from nodeagent.drivers import (
     Attachment,
@@ -21,7 +22,6 @@ from nodeagent.drivers import (
     ObjectReport,
 )
 from nodeagent.feed import change_of
-from nodeagent.replica import Reader, State
 from tunnels.peers import mesh_peers
 
 GROUPS = "CiliumCIDRGroup"

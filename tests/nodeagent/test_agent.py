@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from federation import wire
 from federation.errors import Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
-from nodeagent import cache
 from nodeagent.agent import Agent
+from nodeagent.control import cache
+from nodeagent.control.replica import State, key_of
 from nodeagent.desired import Decider
 from nodeagent.drivers import Desired
-from nodeagent.replica import State, key_of
 from nodeagent.status import AgentStatus, load_status
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,10 +17,10 @@ from federation.policy.tables import NO_BIT, CompiledRule, Verdict
 from federation.policy.walk import Packet
 from federation.resources.codec import decode
 from federation.resources.metadata import ObjectKey
+from nodeagent.control.replica import Replica, State, key_of
 from nodeagent.dataplane.fake import verdict
 from nodeagent.desired import Addresses, Decider
 from nodeagent.drivers import Desired, DesiredTunnels
-from nodeagent.replica import Replica, State, key_of
 
 ME = ObjectKey("Node", "dc1", "", "n1")
 WEB, DB = IPv4Address("10.20.1.1"), IPv4Address("10.10.1.1")

@@ -9,7 +9,7 @@ import pytest
 from api.rest.app import application
 from federation import wire
 from federation.errors import Unauthenticated
-from nodeagent.client import HttpChannel
+from nodeagent.control.client import HttpChannel
 from nodeagent.settings import Secret
 
 WIDER = {"kind": "Cluster", "name": "dc1", "spec": {"prefixes": ["10.10.0.0/15"]}}

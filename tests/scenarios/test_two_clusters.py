@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from federation.errors import Unavailable
-from nodeagent import cache
+from nodeagent.control import cache
 
 
 async def test_a_link_and_a_policy_reach_every_node_and_are_acknowledged(system: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
-from nodeagent.reporter import Reporter
+from nodeagent.control.reporter import Reporter
 
 Said = list[tuple[str, str]]
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from federation.errors import Unavailable
-from nodeagent import cache
-from nodeagent.replica import State
+from nodeagent.control import cache
+from nodeagent.control.replica import State
 
 DOCUMENT = {"kind": "Cluster", "metadata": {"name": "dc1"}, "spec": {"prefixes": ["10.0.0.0/16"]}}
 STATE = State(revision=7, documents={("Cluster", "dc1"): DOCUMENT}, unread=("a line",))

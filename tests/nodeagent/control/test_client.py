@@ -15,7 +15,7 @@ from federation.errors import (
     Unauthenticated,
     Unavailable,
 )
-from nodeagent.client import HttpChannel
+from nodeagent.control.client import HttpChannel
 from nodeagent.settings import Secret
 
 Answer = Callable[[httpx.Request], httpx.Response]

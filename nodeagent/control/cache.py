@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.errors import CausewayError, Unavailable
-from nodeagent.replica import State, key_of
+from nodeagent.control.replica import State, key_of
 
 FORMAT = 2
 

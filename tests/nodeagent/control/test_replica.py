@@ -6,7 +6,7 @@ import pytest
 
 from federation import wire
 from federation.errors import InvalidInput
-from nodeagent.replica import Reader, Replica, State, path_of
+from nodeagent.control.replica import Reader, Replica, State, path_of
 
 
 def cluster(name: str, **spec: Any) -> dict[str, Any]:
