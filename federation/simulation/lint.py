@@ -1,7 +1,7 @@
 """What is odd about policies: each finding with its witness. Pure: it looks at the model and at what stands."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from federation.policy import model
 from federation.policy.evaluate import Engine
@@ -10,9 +10,8 @@ from federation.policy.parties import Party
 from federation.policy.resolution import BUILT_IN, TierPolicies
 from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
-from federation.rules.model import Port
+from federation.simulation.shadows import covers, pointer_of, shadows
 
-Range = tuple[int, int]
 EMPTY = "selects nothing that stands"
 
 
@@ -35,8 +34,8 @@ def findings(engine: Engine) -> list[Finding]:
         found += _of_subject(engine, policy)
         for direction in Direction:
             rules = policy.rules(direction) or ()
-            found += _shadowed(policy, rules)
             found += _of_peers(engine, policy, rules, direction)
+    found += _of_shadows(engine)
     found += _of_tiers(engine)
     unique = {(f.check, f.policy, f.pointer): f for f in found}
     return sorted(unique.values(), key=lambda f: (str(f.policy), f.check, f.pointer))
@@ -83,13 +82,13 @@ def _of_peers(
     for rule in rules:
         if rule.lacks:
             yield Finding(
-                check="not-enforced", policy=policy.key, pointer=_pointer(rule), witness=", ".join(rule.lacks),
+                check="not-enforced", policy=policy.key, pointer=pointer_of(rule), witness=", ".join(rule.lacks),
                 message="is not enforced by this release: an allow allows nothing, a denial denies by all the rest",
             )  # fmt: skip
         peer = rule.source if direction is Direction.INGRESS else rule.destination
         place = (rule.section, rule.index)
         by_rule.setdefault(place, []).append(peer.selector is None or _is_somebody(engine, peer))
-        texts[place] = _pointer(rule)
+        texts[place] = pointer_of(rule)
     for place, answers in by_rule.items():
         if not any(answers):
             yield Finding(
@@ -110,66 +109,14 @@ def _is_somebody(engine: Engine, match: model.Match) -> bool:
     return has_sets and any(match.selector.matches(nets.labels) for nets in engine.world.network_sets)
 
 
-def _shadowed(policy: model.Policy, rules: tuple[model.Rule, ...]) -> Iterator[Finding]:
-    """A rule all of whose lines are covered by earlier ones that end the search."""
-    lines: dict[tuple[str, int], list[model.Rule]] = {}
-    for rule in rules:
-        lines.setdefault((rule.section, rule.index), []).append(rule)
-    earlier: list[model.Rule] = []
-    for own in lines.values():
-        by = [next((e for e in earlier if covers(e, line)), None) for line in own]
-        if all(by):
-            first = next(e for e in by if e is not None)
-            yield Finding(
-                check="shadowed-rule", policy=policy.key, pointer=_pointer(own[0]), message="is never reached",
-                witness=f"{_pointer(first)} ({first.action}) takes all of it",
-            )  # fmt: skip
-        earlier += own
-
-
-def covers(wide: model.Rule, narrow: model.Rule) -> bool:
-    """Whether `wide` matches, and ends the search, wherever `narrow` matches. May say no where it is yes, never the other way."""
-    if wide.action == "Log" or (wide.lacks and wide.action != "Deny"):
-        return False
-    if wide.ip_version not in (None, narrow.ip_version):
-        return False
-    if wide.protocol not in (None, narrow.protocol) or wide.not_protocol not in (None, narrow.not_protocol):
-        return False
-    if wide.icmp not in (None, narrow.icmp) or wide.not_icmp not in (None, narrow.not_icmp):
-        return False
-    return _end_covers(wide.source, narrow.source) and _end_covers(wide.destination, narrow.destination)
-
-
-def _end_covers(wide: model.Match, narrow: model.Match) -> bool:
-    if not wide.has_peer_terms:
-        return _ports_cover(wide, narrow)
-    if replace(wide, ports=(), not_ports=(), nets=()) != replace(narrow, ports=(), not_ports=(), nets=()):
-        return False
-    is_inside = not wide.nets or (
-        bool(narrow.nets)
-        and all(any(n.version == w.version and n.subnet_of(w) for w in wide.nets) for n in narrow.nets)  # type: ignore[arg-type]
-    )
-    return is_inside and _ports_cover(wide, narrow)
-
-
-def _ports_cover(wide: model.Match, narrow: model.Match) -> bool:
-    if wide.not_ports and wide.not_ports != narrow.not_ports:
-        return False
-    if not wide.ports:
-        return True
-    return bool(narrow.ports) and all(any(_port_covers(w, n) for w in wide.ports) for n in narrow.ports)
-
-
-def _port_covers(wide: Port, narrow: Port) -> bool:
-    if wide == narrow:
-        return True
-    one, other = _range(wide), _range(narrow)
-    return one is not None and other is not None and one[0] <= other[0] and other[1] <= one[1]
-
-
-def _range(port: Port) -> Range | None:
-    low, _, high = str(port).partition(":")
-    return (int(low), int(high or low)) if low.isdigit() and (high or low).isdigit() else None
+def _of_shadows(engine: Engine) -> Iterator[Finding]:
+    for shadow in shadows(engine.world):
+        first, where = shadow.by, shadow.owner
+        whose = "" if where == shadow.policy else f"{where} "
+        yield Finding(
+            check="shadowed-rule", policy=shadow.policy, pointer=pointer_of(shadow.rule), message="is never reached",
+            witness=f"{whose}{pointer_of(first)} ({first.action}) takes all of it",
+        )  # fmt: skip
 
 
 def _of_tiers(engine: Engine) -> Iterator[Finding]:
@@ -217,11 +164,3 @@ def _lets_pass(tier: TierPolicies, direction: Direction) -> bool:
         for rule in policy.rules(direction) or ()
     )
     return tier.is_passing and not decides_all
-
-
-def _pointer(rule: model.Rule) -> str:
-    return (
-        f"/spec/{rule.section}/{rule.index}"
-        if not rule.section.startswith("specs/")
-        else f"/{rule.section}/{rule.index}"
-    )

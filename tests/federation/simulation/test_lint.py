@@ -6,11 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.policy import model
-from federation.policy.evaluate import Engine
 from federation.policy.tables import Direction
-from federation.simulation.lint import Finding, covers, findings
+from federation.simulation.lint import Finding, findings
 from federation.simulation.probes import Judge
+from federation.simulation.shadows import covers, shadows
 
 JudgeOf = Callable[..., Judge]
 
@@ -51,6 +50,19 @@ def test_a_rule_behind_a_wider_one_is_shadowed_and_the_wider_one_is_the_witness(
         assert "shadowed-rule" not in linted(
             judge_of(gnp(f"{{namespaceSelector: all(), ingress: [{other}, {wide}]}}"))
         )
+
+
+def test_a_rule_behind_another_policy_of_its_tier_is_shadowed_when_that_applies_to_all_its_subjects(
+    judge_of: JudgeOf,
+) -> None:
+    late = "{order: 9, selector: pod == 'a', namespaceSelector: ns == 'x', ingress: [{action: Allow, protocol: TCP}]}"
+    early = "{order: 1, namespaceSelector: %s, ingress: [{action: Deny}]}"
+    found = linted(judge_of(gnp(late, "late"), gnp(early % "ns == 'x'", "early")))["shadowed-rule"]
+    assert (found.policy and found.policy.name, found.pointer) == ("late", "/spec/ingress/0")
+    assert found.witness == "GlobalNetworkPolicy early /spec/ingress/0 (Deny) takes all of it"
+    for other in (early % "ns == 'y'", late.replace("order: 9", "order: 10"), "{order: 1, namespaceSelector: all(), egress: [{action: Deny}]}", "{tier: other, order: 1, namespaceSelector: all(), ingress: [{action: Deny}]}"):  # fmt: skip
+        judge = judge_of(gnp(late, "late"), gnp(other, "other"))
+        assert "late" not in {shadow.policy.name for shadow in shadows(judge.engine.world)}
 
 
 def test_selectors_of_nobody_are_found_on_the_policy_and_in_its_rules(judge_of: JudgeOf) -> None:
@@ -117,19 +129,47 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(RULES), min_size=2, max_size=4))
-def test_a_rule_said_to_be_shadowed_never_decides(judge_of: JudgeOf, rules: list[dict[str, Any]]) -> None:
-    judge = judge_of(gnp(f"{{namespaceSelector: all(), ingress: {rules}}}"))
-    (policy,) = judge.engine.world.policies
-    lines = policy.rules(Direction.INGRESS) or ()
-    hidden = {
-        line.index for n, line in enumerate(lines) if any(covers(earlier, line) for earlier in lines[:n])
-    }
-    decided = {
-        judge.answer({"from": source, "to": "x/a", "port": port, "protocol": protocol})["ingress"]["rule"]
-        for source in ("x/b", "y/a", "8.8.8.8") for port in (79, 80, 85) for protocol in ("TCP", "UDP")
-    }  # fmt: skip
+SUBJECTS = [
+    "namespaceSelector: all()",
+    "namespaceSelector: ns == 'x'",
+    "namespaceSelector: ns == 'x', selector: pod == 'a'",
+    "selector: pod == 'a'",
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SUBJECTS), st.lists(st.sampled_from(RULES), min_size=1, max_size=3)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_rule_said_to_be_shadowed_never_decides(
+    judge_of: JudgeOf, policies: list[tuple[str, list[dict[str, Any]]]]
+) -> None:
+    texts = [
+        gnp(f"{{order: {n}, {subject}, ingress: {rules}}}", f"p{n}")
+        for n, (subject, rules) in enumerate(policies)
+    ]
+    judge = judge_of(*texts)
+    hidden = {(shadow.policy.name, shadow.rule.index) for shadow in shadows(judge.engine.world)}
+    decided = set()
+    for source in ("x/b", "y/a", "8.8.8.8"):
+        for port in (79, 80, 85):
+            for protocol in ("TCP", "UDP"):
+                asked = {"from": source, "to": "x/a", "port": port, "protocol": protocol}
+                side = judge.answer(asked)["ingress"]
+                decided.add(((side["policy"] or {}).get("name"), side["rule"]))
     assert not hidden & decided
-    assert isinstance(judge.engine, Engine)
-    assert isinstance(lines[0], model.Rule)
+
+
+def test_what_covers_is_asked_of_fields_not_of_texts(judge_of: JudgeOf) -> None:
+    judge = judge_of(
+        gnp(
+            "{namespaceSelector: all(), ingress: [{action: Allow, protocol: tcp}, {action: Deny, protocol: 6}]}"
+        )
+    )
+    (policy,) = judge.engine.world.policies
+    first, second = policy.rules(Direction.INGRESS) or ()
+    assert covers(first, second)
