@@ -89,6 +89,43 @@ def test_a_long_list_is_walked_to_its_end_and_its_answer_is_remembered(node: Any
         assert not node.reaches(1, 3)
 
 
+BIG = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(0.7)
+s.sendto(b"x" * 2000, (sys.argv[1], 8080))
+try:
+    print(len(s.recv(4096)))
+except OSError:
+    print(0)
+"""
+
+
+def test_a_datagram_in_fragments_arrives_where_one_in_a_piece_would_and_nowhere_else(
+    node: Any, driver: Any
+) -> None:
+    def answered(source: int) -> int:
+        words = [
+            "nsenter",
+            f"--net=/run/netns/{node.pod(source)}",
+            "python3",
+            "-c",
+            BIG,
+            str(node.address(3)),
+        ]
+        return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    node.serve(3)
+    udp = {
+        "action": "Allow",
+        "protocol": "UDP",
+        "source": {"selector": "app == 'api'"},
+        "destination": {"ports": [8080]},
+    }
+    converge(driver, node, desired(node, {"selector": "app == 'db'", "ingress": [udp]}))
+    assert (answered(2), answered(1)) == (2000, 0)
+
+
 LIVE = """
 import socket, sys
 s = socket.create_connection((sys.argv[1], 8080), timeout=2)

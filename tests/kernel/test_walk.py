@@ -285,3 +285,62 @@ def test_a_segment_out_of_nowhere_passes_only_if_both_ways_of_opening_would(kern
         for direction in Direction:
             asked = Packet(protocol=TCP, source_port=next(PORTS), destination_port=80)
             assert kernel.says(direction, frame(direction, STRANGERS[0], asked, flags=ACK)) is verdict
+
+
+def fragment(
+    direction: Direction, packet: Packet, place: int, ident: int = 7, is_last: bool = False, whole: int = 0
+) -> bytes:
+    """Part of a datagram; `place` in units of 8 bytes. The first has the transport's header (cut to `whole` bytes, if that is said)."""
+    raw = frame(direction, STRANGERS[0], packet)
+    body = raw[34:] if place == 0 else bytes(16)
+    body = body[:whole] if whole else body
+    field = place | (0 if is_last else 0x2000)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), ident, field, 64, packet.protocol, 0)
+    return raw[:14] + header + raw[26:34] + body
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("protocol", [TCP, UDP, ICMP])
+def test_fragments_go_the_way_of_their_first(kernel: Kernel, direction: Direction, protocol: int) -> None:
+    def asked(port: int) -> Packet:
+        return Packet(
+            protocol=protocol,
+            source_port=next(PORTS),
+            destination_port=port,
+            icmp_type=8 if port == 80 else 13,
+        )
+
+    allowed = {"icmp_type": 8} if protocol == ICMP else {"destination_ports": (80, 80)}
+    lists = (
+        CompiledRule(action=RuleAction.ALLOW, protocol=protocol, **allowed),
+        CompiledRule(action=RuleAction.DENY),
+    )
+    kernel.enforce(policy(Tables(bit_count=BITS, classes=((lists, lists),))))
+    said = [
+        kernel.says(direction, fragment(direction, asked(port), place, ident, is_last))
+        for port, place, ident, is_last in (
+            (80, 3, 1, False), (80, 0, 1, False), (80, 3, 1, False), (80, 5, 1, True), (80, 3, 2, True), (81, 0, 2, False), (81, 3, 2, True),
+        )
+    ]  # fmt: skip
+    assert [verdict is Verdict.ALLOW for verdict in said] == [False, True, True, True, False, False, False]
+    other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+    assert kernel.says(other, fragment(other, asked(80), 3, 1)) is Verdict.DENY
+
+
+def test_no_fragment_writes_over_the_header_that_the_first_was_judged_by(kernel: Kernel) -> None:
+    allow = (CompiledRule(action=RuleAction.ALLOW),)
+    kernel.enforce(policy(Tables(bit_count=BITS, classes=((allow, allow),))))
+    asked = Packet(protocol=TCP, source_port=next(PORTS), destination_port=80)
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 0, whole=16)) is Verdict.DENY
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 0)) is Verdict.ALLOW
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 1)) is Verdict.DENY
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 3)) is Verdict.ALLOW
+
+
+def test_after_a_change_of_policy_the_rest_of_a_datagram_is_not_let_through(kernel: Kernel) -> None:
+    allow, deny = (CompiledRule(action=RuleAction.ALLOW),), (CompiledRule(action=RuleAction.DENY),)
+    kernel.enforce(policy(Tables(bit_count=BITS, classes=((allow, allow),))))
+    asked = Packet(protocol=UDP, source_port=next(PORTS), destination_port=80)
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 0)) is Verdict.ALLOW
+    kernel.enforce(policy(Tables(bit_count=BITS, classes=((deny, deny),))))
+    assert kernel.says(Direction.INGRESS, fragment(Direction.INGRESS, asked, 3)) is Verdict.DENY

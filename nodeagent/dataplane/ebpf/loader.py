@@ -15,7 +15,7 @@ from nodeagent.dataplane.ebpf import headers, layout
 SOURCE = Path(__file__).parent / "programs" / "endpoint.c"
 PROGRAMS = ("from_endpoint", "to_endpoint")
 MAPS = (
-    "endpoints", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "connections", "verdicts", "walks", "walkers", "counters",
+    "endpoints", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "connections", "verdicts", "fragments", "walks", "walkers", "counters",
 )  # fmt: skip
 
 EXIT_LACK = 3

@@ -18,6 +18,9 @@
 #define WORLD 2
 #define IS_CACHEABLE 0x80000000u
 #define COUNT_MASK 0x0000ffffu
+#define MORE_FRAGMENTS 0x2000
+#define FRAGMENT_OFFSET 0x1fff
+#define FRAGMENT_NS 30000000000ull // how long a receiver waits for the rest (Linux: net.ipv4.ipfrag_time)
 
 struct endpoint { u32 address, identity, bank, epoch; u32 start[2]; u32 count[2]; };
 struct address_key { u32 bank, address; };
@@ -42,7 +45,17 @@ _Static_assert(sizeof(struct row) == ROW_SIZE, "layout.py");
 _Static_assert(sizeof(struct rule) == RULE_SIZE, "layout.py");
 _Static_assert(sizeof(struct prefix_key) == PREFIX_KEY_SIZE, "layout.py");
 
-struct packet { u32 local, remote; u16 local_port, remote_port; u8 protocol, icmp_type, icmp_code, is_syn; };
+// A datagram in fragments: the first has the ports and is judged; what follows goes the way of the first.
+struct fragment_key { u32 source, destination; u16 id, protocol; };
+struct fragment { u32 epoch, ifindex; u64 seen; };
+
+struct packet {
+    u32 local, remote;
+    u16 local_port, remote_port;
+    u8 protocol, icmp_type, icmp_code, is_syn;
+    u16 fragment; // as in the header: of more than one part, when not 0
+    u16 id;
+};
 
 // What a walk needs to go on where the last program stopped: a program follows each branch of its loop, so one walks few
 // rules and tail-calls the next.
@@ -51,7 +64,7 @@ struct walk {
     struct packet packet;
     struct endpoint endpoint;
     struct verdict_key cached;
-    u32 way, ways, opened, is_live, is_cached;
+    u32 way, ways, opened, is_live, is_cached, direction;
     u32 start, size, at, transport;
     u16 source, destination;
 };
@@ -64,6 +77,7 @@ BPF_F_TABLE("hash", struct row_key, struct row, prefix_rows, 65536, BPF_F_NO_PRE
 BPF_TABLE("array", u32, struct rule, rules, 65536);
 BPF_TABLE("lru_hash", struct connection_key, struct connection, connections, 262144);
 BPF_TABLE("lru_hash", struct verdict_key, u32, verdicts, 65536);
+BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 BPF_TABLE("percpu_array", u32, struct walk, walks, 1);
 BPF_TABLE("prog", u32, u32, walkers, 1);
 BPF_TABLE("percpu_array", u32, u64, counters, 16);
@@ -98,6 +112,34 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     miss |= (f >> 3) & (differs(transport, 2) | outside(source, r->source_low, r->source_high) |
                         outside(destination, r->destination_low, r->destination_high));
     return miss & 1;
+}
+
+static inline struct fragment_key fragment_of(struct packet *k, u32 direction) {
+    struct fragment_key key = {.id = k->id, .protocol = k->protocol};
+    key.source = direction == EGRESS ? k->local : k->remote;
+    key.destination = direction == EGRESS ? k->remote : k->local;
+    return key;
+}
+
+// Lets a packet pass; the first of several fragments opens the way for the rest.
+static inline int pass(struct __sk_buff *skb, struct packet *k, u32 direction, u32 epoch) {
+    if (k->fragment) {
+        struct fragment_key key = fragment_of(k, direction);
+        struct fragment first = {.epoch = epoch, .ifindex = skb->ifindex, .seen = bpf_ktime_get_ns()};
+        fragments.update(&key, &first);
+    }
+    return count(ALLOWED, TC_ACT_OK);
+}
+
+// A fragment that is not the first.
+static inline int follow(struct __sk_buff *skb, struct packet *k, u32 direction, u32 epoch) {
+    struct fragment_key key = fragment_of(k, direction);
+    struct fragment *first = fragments.lookup(&key);
+    // Offset 1 lies within the header that the first was judged by, and could write over it (RFC 1858).
+    if (!first || (k->fragment & FRAGMENT_OFFSET) == 1) return count(FRAGMENT, TC_ACT_SHOT);
+    if (first->epoch != epoch || first->ifindex != skb->ifindex) return count(FRAGMENT, TC_ACT_SHOT);
+    if (bpf_ktime_get_ns() - first->seen > FRAGMENT_NS) return count(FRAGMENT, TC_ACT_SHOT);
+    return count(ALLOWED, TC_ACT_OK);
 }
 
 enum { DENY, ALLOW, WALK };
@@ -149,7 +191,7 @@ static inline int prepare(struct walk *w, u32 way) {
 }
 
 // Ends the judging of a packet: remembers or forgets its connection.
-static inline int finish(struct walk *w, int verdict) {
+static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
     struct packet *k = &w->packet;
     struct connection_key key = {.local = k->local, .remote = k->remote, .local_port = k->local_port,
                                  .remote_port = k->remote_port, .protocol = k->protocol};
@@ -158,26 +200,26 @@ static inline int finish(struct walk *w, int verdict) {
         connections.delete(&key);
         return count(CUT, TC_ACT_SHOT);
     }
-    if (k->protocol == IPPROTO_ICMP && k->icmp_type == ECHO_REPLY) return count(ALLOWED, TC_ACT_OK); // opens nothing
+    if (k->protocol == IPPROTO_ICMP && k->icmp_type == ECHO_REPLY) return pass(skb, k, w->direction, w->endpoint.epoch); // opens nothing
     struct connection fresh = {.epoch = w->endpoint.epoch, .opened = w->opened, .seen = bpf_ktime_get_ns()};
     connections.update(&key, &fresh);
-    return count(ALLOWED, TC_ACT_OK);
+    return pass(skb, k, w->direction, w->endpoint.epoch);
 }
 
 // Judges the ways that are left, as far as that goes without walking; then walks.
 static inline int judge(struct __sk_buff *skb, struct walk *w) {
     for (int round = 0; round < 2; round++) {
-        if (!w->ways) return finish(w, ALLOW);
+        if (!w->ways) return finish(skb, w, ALLOW);
         u32 way = w->ways & 1 ? INGRESS : EGRESS;
         w->ways &= way == INGRESS ? 2 : 0;
         int verdict = prepare(w, way);
-        if (verdict == DENY) return finish(w, DENY);
+        if (verdict == DENY) return finish(skb, w, DENY);
         if (verdict == WALK) {
             walkers.call(skb, 0);
             return count(DENIED, TC_ACT_SHOT); // only when calls are used up: closed
         }
     }
-    return finish(w, ALLOW);
+    return finish(skb, w, ALLOW);
 }
 
 int walk_rules(struct __sk_buff *skb) {
@@ -211,7 +253,7 @@ int walk_rules(struct __sk_buff *skb) {
         struct verdict_key vk = w->cached;
         verdicts.update(&vk, &verdict);
     }
-    if (verdict == DENY) return finish(w, DENY);
+    if (verdict == DENY) return finish(skb, w, DENY);
     return judge(skb, w);
 }
 
@@ -226,6 +268,8 @@ static inline int parse_transport(struct __sk_buff *skb, struct packet *k, u32 o
             u8 flags;
             if (bpf_skb_load_bytes(skb, offset + 13, &flags, 1)) return MALFORMED;
             k->is_syn = (flags & 0x12) == 0x02;
+            // The whole header in the first fragment, so that no later one says anything of what was judged.
+            if (k->fragment && bpf_skb_load_bytes(skb, offset + 19, &flags, 1)) return MALFORMED;
         }
     }
     return 0;
@@ -240,11 +284,12 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
     struct iphdr ip;
     if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip))) return count(MALFORMED, TC_ACT_SHOT);
     if (ip.version != 4 || ip.ihl < 5) return count(MALFORMED, TC_ACT_SHOT);
-    if (ip.frag_off & bpf_htons(0x3fff)) return count(FRAGMENT, TC_ACT_SHOT);
-    struct packet k = {.protocol = ip.protocol};
+    struct packet k = {.protocol = ip.protocol, .id = ip.id};
+    k.fragment = bpf_ntohs(ip.frag_off) & (MORE_FRAGMENTS | FRAGMENT_OFFSET);
     k.local = direction == EGRESS ? ip.saddr : ip.daddr;
     k.remote = direction == EGRESS ? ip.daddr : ip.saddr;
     if (k.local != e->address) return count(SPOOFED, TC_ACT_SHOT);
+    if (k.fragment & FRAGMENT_OFFSET) return follow(skb, &k, direction, e->epoch);
     u32 offset = ETH_HLEN + ip.ihl * 4;
     if (k.protocol == IPPROTO_ICMP) {
         u8 icmp[8];
@@ -288,7 +333,7 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
     u32 opened = direction, asked = 1 << direction;
     int is_live = c && !(k.is_syn && c->opened != direction);
     if (is_live) {
-        if (c->epoch == e->epoch) return count(ALLOWED, TC_ACT_OK);
+        if (c->epoch == e->epoch) return pass(skb, &k, direction, e->epoch);
         opened = c->opened; // policy has changed: judge again as it was opened
         asked = 1 << opened;
         if (k.protocol == IPPROTO_ICMP && k.icmp_type == ECHO_REPLY) k.icmp_type = ECHO_REQUEST;
@@ -305,6 +350,7 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
     w->ways = asked;
     w->opened = opened;
     w->is_live = is_live;
+    w->direction = direction;
     return judge(skb, w);
 }
 
