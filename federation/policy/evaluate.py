@@ -23,6 +23,7 @@ FAILSAFE = {
 }  # fmt: skip
 """(protocol, port) that host endpoints always let pass, so that nobody locks himself out (Calico's defaults)."""
 ALLOW_PROFILE = "projectcalico-default-allow"
+ICMP_V6 = 58
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +301,8 @@ class _Run:
 
 
 def _asked(probe: Probe, source: Party, destination: Party) -> Asked:
-    """The probe with the addresses chosen: those it names, else the first of a family that both ends have (IPv4 first)."""
+    """The probe with the addresses chosen: those it names, else the first of a family that both ends have (IPv4 first, but for
+    ICMPv6)."""
     version = next(
         (
             end.version
@@ -309,13 +311,14 @@ def _asked(probe: Probe, source: Party, destination: Party) -> Asked:
         ),
         0,
     )
-    if not version:
-        both = (v for v in (4, 6) if source.address_of(v) and destination.address_of(v))
-        either = (v for v in (4, 6) if source.address_of(v) or destination.address_of(v))
-        version = next(both, next(either, 4))
     protocol = protocol_number(probe.protocol)
+    if not version:
+        order = (6, 4) if protocol == ICMP_V6 else (4, 6)
+        both = (v for v in order if source.address_of(v) and destination.address_of(v))
+        either = (v for v in order if source.address_of(v) or destination.address_of(v))
+        version = next(both, next(either, order[0]))
     if version == 6 and protocol == 1:
-        protocol = 58
+        protocol = ICMP_V6
     return Asked(
         version=version,
         protocol=protocol,

@@ -1,11 +1,12 @@
 """Probes: questions as users write them, and the answers with their reasons."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from federation.errors import InvalidInput
-from federation.policy.evaluate import Decision, Engine, SideDecision
+from federation.kinds.endpoint import NamedPort
+from federation.policy.evaluate import ICMP_V6, Decision, Engine, SideDecision
 from federation.policy.parties import Party, Probe
 from federation.policy.staging import promoted
 from federation.policy.tables import Verdict
@@ -16,6 +17,8 @@ from federation.simulation.reading import Simulation
 
 ECHO = {4: 8, 6: 128}
 FIELDS = ("from", "to", "port", "protocol", "icmp")
+NOTES = ("name", "id", "expect", "comment")
+"""Fields of a probe that mean nothing to the verdict, and come back with it."""
 SELF = {"verdict": "Allow", "tier": None, "policy": None, "rule": None, "default": "to itself"}
 
 
@@ -28,9 +31,15 @@ class Judge:
         self.staged = Engine(promoted(simulation.world)) if has_staged else None
         """Of the world with staged policies carried out."""
         self._by_name: dict[str, list[ObjectKey]] = {}
-        for key in simulation.world.endpoints:
+        self._holders: dict[Address, list[ObjectKey]] = {}
+        for key, endpoint in simulation.world.endpoints.items():
+            for address in endpoint.spec.addresses:
+                self._holders.setdefault(address, []).append(key)
             self._name(key, f"{key.namespace}/{key.name}", f"{key.cluster}/{key.namespace}/{key.name}")
+        self._host_ports: dict[str, tuple[NamedPort, ...]] = {}
         for place, host in simulation.on_host.items():
+            ports = simulation.host_ports.get(place, ())
+            self._host_ports |= dict.fromkeys(("/".join(place[1:]), "/".join(place)), ports)
             self._name(ObjectKey("Node", host[0], "", host[1]), "/".join(place[1:]), "/".join(place))
         for cluster, name in simulation.world.hosts:
             self._name(ObjectKey("Node", cluster, "", name), f"host:{name}", f"host:{cluster}/{name}")
@@ -51,10 +60,14 @@ class Judge:
         """The end of that name. Raises InvalidInput."""
         if not isinstance(text, str) or not text:
             raise InvalidInput(f'{text!r} names no end: "namespace/pod", "host:node" or an address is needed')
-        try:
-            return ip_address(text)
-        except ValueError:
-            keys = self._by_name.get(text, [])
+        if (address := _address(text)) is not None:
+            if len(holders := self._holders.get(address, [])) > 1:
+                names = ", ".join(sorted(f"{key.namespace}/{key.name}" for key in holders))
+                raise InvalidInput(
+                    f"{text} is the address of several pods ({names}): name the one that is meant"
+                )
+            return address
+        keys = self._by_name.get(text, [])
         if len(keys) == 1:
             return keys[0]
         if keys:
@@ -68,11 +81,12 @@ class Judge:
         """The probe's fields, the verdict and both sides. Raises InvalidInput when the probe means nothing."""
         if not isinstance(probe, Mapping):
             raise InvalidInput("a probe is an object")
-        if unknown := sorted(set(probe) - {*FIELDS, "sourcePort", "name", "expect"}):
+        if unknown := sorted(map(str, set(probe) - {*FIELDS, "sourcePort", *NOTES})):
             raise InvalidInput(f"unknown field(s) {', '.join(unknown)}; known: {', '.join(FIELDS)}")
+        echo = dict(probe)
+        probe = {name: value for name, value in probe.items() if value is not None}
         source, destination = self.end(probe.get("from")), self.end(probe.get("to"))
         asked = self._asked(probe, source, destination)
-        echo = {name: probe[name] for name in FIELDS if name in probe}
         if self.engine.party(source) is self.engine.party(destination):
             answer = {"verdict": "Allow", "egress": dict(SELF), "ingress": dict(SELF)}
             return {**echo, **answer, **({"staged": answer} if self.staged else {})}
@@ -87,8 +101,7 @@ class Judge:
     ) -> Probe:
         protocol = _protocol(probe.get("protocol", "TCP"))
         icmp = probe.get("icmp")
-        is_v6 = any(getattr(end, "version", 4) == 6 for end in (source, destination))
-        kind = ECHO[6 if is_v6 or protocol == 58 else 4]
+        kind = ECHO[self._version(protocol, source, destination)]
         code = 0
         if icmp is not None:
             if not isinstance(icmp, Mapping) or protocol not in (1, 58):
@@ -97,7 +110,7 @@ class Judge:
                 _number("icmp.type", icmp.get("type", kind), 255),
                 _number("icmp.code", icmp.get("code", 0), 255),
             )
-        port = self._port(probe.get("port"), protocol, self.engine.party(destination))
+        port = self._port(probe, protocol, self.engine.party(destination))
         return Probe(
             source=source,
             destination=destination,
@@ -108,25 +121,57 @@ class Judge:
             icmp_code=code,
         )
 
-    def _port(self, port: Any, protocol: int, destination: Party) -> int:
+    def _version(self, protocol: int, source: ObjectKey | Address, destination: ObjectKey | Address) -> int:
+        """The family of a connection: of the addresses that are named, else of what both ends have."""
+        named = [end.version for end in (source, destination) if not isinstance(end, ObjectKey)]
+        if named or protocol == ICMP_V6:
+            return named[0] if named else 6
+        one, other = self.engine.party(source).versions, self.engine.party(destination).versions
+        return min(one & other or one | other or {4})
+
+    def _port(self, probe: Mapping[str, Any], protocol: int, destination: Party) -> int:
+        port = probe.get("port")
         if protocol not in WITH_PORTS:
             return 0
         if port is None:
             raise InvalidInput("port is needed")
-        if isinstance(port, str) and not port.isdigit():
-            found = sorted({number for proto, number in destination.named_ports(port) if proto == protocol})
+        if isinstance(port, str) and not _is_number(port):
+            found = sorted(self._numbers(probe["to"], port, protocol, destination))
             if not found:
                 raise InvalidInput(f"the destination has no port called {port!r} of that protocol")
             return found[0]
         return _number("port", int(port) if isinstance(port, str) else port, 65535)
 
+    def _numbers(self, name: str, port: str, protocol: int, destination: Party) -> set[int]:
+        """The numbers of a named port; of a pod on its host's network, its own."""
+        own = self._host_ports.get(name)
+        if own is not None:
+            return {p.port for p in own if p.name == port and protocol_number(p.protocol) == protocol}
+        return {number for proto, number in destination.named_ports(port) if proto == protocol}
+
+
+def _address(text: str) -> Address | None:
+    """The address that a text writes, if it writes one; IPv4 inside IPv6 is IPv4."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
 
 def _protocol(given: Any) -> int:
-    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 255:
-        return given
-    if isinstance(given, str) and (given.lower() in PROTOCOLS or given.isdigit()):
-        return int(given) if given.isdigit() else protocol_number(given)
+    number = int(given) if isinstance(given, str) and _is_number(given) else given
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= 255:
+        return number
+    if isinstance(given, str) and given.lower() in PROTOCOLS:
+        return protocol_number(given)
     raise InvalidInput(f"protocol {given!r} is not one of TCP, UDP, SCTP, ICMP, or a number")
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number of a length that ports and protocols have."""
+    return text.isascii() and text.isdecimal() and len(text) <= 9
 
 
 def _number(name: str, value: Any, limit: int) -> int:

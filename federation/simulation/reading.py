@@ -1,7 +1,7 @@
 """Documents of all worlds into one world. All of them, or none: every fault is said with its source, and then nothing is judged."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from federation.doors import admin, calico, cilium, cilium_checks, kubernetes
@@ -10,6 +10,7 @@ from federation.doors.documents import CALICO_KINDS
 from federation.errors import Fault, InvalidInput
 from federation.identities import CLUSTER_LABEL
 from federation.kinds import host_endpoint, profile
+from federation.kinds.endpoint import NamedPort
 from federation.kinds.registry import BY_NAME
 from federation.kinds.tier import CALICO_VERSION
 from federation.policy import model
@@ -17,7 +18,9 @@ from federation.policy.world import Host, World, world_of
 from federation.resources.codec import decode_as, structured
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
-from federation.simulation.inventory import KNOWN, Inventory, Reader, inventory_of
+from federation.simulation.inventory import KNOWN, Inventory, inventory_of
+from federation.simulation.reader import Reader
+from federation.simulation.services import add_services
 from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_documents
 
 OWN_KINDS = (
@@ -46,6 +49,8 @@ class Simulation:
 
     world: World
     on_host: dict[tuple[str, str, str], tuple[str, str]]
+    host_ports: Mapping[tuple[str, str, str], tuple[NamedPort, ...]] = field(default_factory=dict)
+    """Of pods on their host's network."""
     passed_over: dict[str, int]
     """How many documents of which kinds say nothing to policy."""
 
@@ -60,6 +65,7 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     listed = sort_documents(documents, READ)
     faults = list(listed.faults)
     stands = inventory_of(listed, cluster)
+    add_services(stands, listed, cluster)
     faults += stands.faults
     own = _own(listed, cluster, faults)
     base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")], stands.services)
@@ -67,7 +73,7 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     if faults:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
         raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
-    hosts = {**base.hosts, **stands.hosts}
+    hosts = stands.hosts_beside(base.hosts)
     _add_host_endpoints(hosts, own, cluster)
     world = replace(
         base,
@@ -78,7 +84,9 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
         account_labels=stands.accounts,
         profiles={(r.metadata.cluster, r.metadata.name): _profile(r) for r in own if r.kind == "Profile"},
     )
-    return Simulation(world=world, on_host=stands.on_host, passed_over=listed.passed_over)
+    return Simulation(
+        world=world, on_host=stands.on_host, host_ports=stands.host_ports, passed_over=listed.passed_over
+    )
 
 
 def _own(listed: Sorted, cluster: str, faults: list[SourceFault]) -> list[AnyResource]:

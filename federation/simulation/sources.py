@@ -1,10 +1,14 @@
-"""Documents as users have them, sorted by what they are: lists opened, absent fields dropped, what says nothing to policy counted."""
+"""Documents as users have them, sorted by what they are: lists opened, absent fields dropped, what says nothing to policy counted.
+
+One that stands twice, word for word, counts once; two that differ and bear one name are a fault: nobody knows which would be in force.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from federation.errors import Fault
+from federation.identities import CLUSTER_LABEL
 
 MAX_PARTS = 5_000_000
 """Mappings, lists and scalars of one document, anchors expanded: more is taken for a bomb."""
@@ -13,6 +17,13 @@ OBJECT_META = {
     "ownerReferences", "selfLink", "finalizers", "generateName",
 }  # fmt: skip
 """What a Kubernetes API server adds to metadata."""
+OF_OWNERS = {"ownerReferences", "generateName"}
+"""Of these, what tells pods and workloads apart; `LENIENT` groups keep it."""
+LENIENT = {"", "apps", "batch", "extensions"}
+IN_FORCE = {"phase", "podIP", "podIPs", "hostIP", "hostIPs", "addresses"}
+"""What of a status counts."""
+TEXT_MAPS = {"labels", "matchLabels", "annotations"}
+"""Mappings of texts, in which Kubernetes reads null as the empty text."""
 POLICY_GROUPS = {
     "projectcalico.org", "crd.projectcalico.org", "cilium.io", "policy.networking.k8s.io", "networking.k8s.io", "causeway.dev",
     "discovery.k8s.io",
@@ -22,7 +33,12 @@ INDIFFERENT = {
     ("networking.k8s.io", kind) for kind in ("Ingress", "IngressClass", "IPAddress", "ServiceCIDR")
 } | {
     ("cilium.io", kind)
-    for kind in ("CiliumNode", "CiliumEndpoint", "CiliumIdentity", "CiliumLoadBalancerIPPool", "CiliumNodeConfig")
+    for kind in (
+        "CiliumNode", "CiliumEndpoint", "CiliumEndpointSlice", "CiliumIdentity", "CiliumLoadBalancerIPPool", "CiliumNodeConfig",
+        "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig", "CiliumEgressGatewayPolicy", "CiliumLocalRedirectPolicy", "CiliumPodIPPool",
+        "CiliumL2AnnouncementPolicy", "CiliumBGPPeeringPolicy", "CiliumBGPClusterConfig", "CiliumBGPPeerConfig", "CiliumBGPAdvertisement",
+        "CiliumBGPNodeConfig", "CiliumBGPNodeConfigOverride", "CiliumExternalWorkload", "CiliumGatewayClassConfig", "CiliumVTEPConfig",
+    )
 } | {
     ("projectcalico.org", kind)
     for kind in (
@@ -40,6 +56,8 @@ class Sourced:
     source: str
     """File and number of the document in it, for people."""
     document: Mapping[str, Any]
+    root: str = ""
+    """Where in the user's document this one stands, if it is a part of it."""
 
     @property
     def group(self) -> str:
@@ -71,6 +89,8 @@ class Sorted:
     by_kind: dict[tuple[str, str], list[Sourced]] = field(default_factory=dict)
     faults: list[SourceFault] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
+    by_name: dict[tuple[str, ...], Sourced] = field(default_factory=dict)
+    """By group, kind, cluster, namespace and name."""
 
     def of(self, group: str, *kinds: str) -> Iterator[Sourced]:
         """The documents of some kinds of one group."""
@@ -87,15 +107,13 @@ def sort_documents(documents: Iterable[tuple[str, Any]], known: set[tuple[str, s
 
 
 def _sort_one(result: Sorted, source: str, document: Any, known: set[tuple[str, str]]) -> None:
-    if document is None:
-        return
     if not isinstance(document, Mapping):
-        fault = Fault("", f"an object is needed, not {type(document).__name__}")
-        result.faults.append(SourceFault(source, fault))
+        if document is not None:
+            fault = Fault("", f"an object is needed, not {type(document).__name__}")
+            result.faults.append(SourceFault(source, fault))
         return
-    kind = document.get("kind")
-    if isinstance(document.get("items"), list) and (kind is None or str(kind).endswith("List")):
-        for index, item in enumerate(document["items"]):
+    if (items := _items(document)) is not None:
+        for index, item in enumerate(items):
             _sort_one(result, f"{source}, item {index}", item, known)
         return
     for name in ("apiVersion", "kind"):
@@ -107,14 +125,58 @@ def _sort_one(result: Sorted, source: str, document: Any, known: set[tuple[str, 
     except ValueError as error:
         result.faults.append(SourceFault(source, Fault("", str(error))))
         return
-    place = (sourced.group, sourced.kind)
+    _place(result, sourced, known)
+
+
+def _place(result: Sorted, sourced: Sourced, known: set[tuple[str, str]]) -> None:
+    source, place = sourced.source, (sourced.group, sourced.kind)
     if place in known:
-        result.by_kind.setdefault(place, []).append(sourced)
+        if not _has_stood(result, sourced):
+            result.by_kind.setdefault(place, []).append(sourced)
     elif sourced.group in POLICY_GROUPS and place not in INDIFFERENT:
         message = f"unknown kind {sourced.kind!r} of {sourced.group}"
         result.faults.append(SourceFault(source, Fault("/kind", message)))
     else:
         result.passed_over[sourced.kind] = result.passed_over.get(sourced.kind, 0) + 1
+
+
+def _items(document: Mapping[str, Any]) -> list[Any] | None:
+    """The items of a list; as the API itself lists them they do not say what they are."""
+    kind, items = document.get("kind"), document.get("items")
+    if not isinstance(items, list) or not (kind is None or str(kind).endswith("List")):
+        return None
+    said = {"apiVersion": document.get("apiVersion"), "kind": str(kind or "").removesuffix("List")}
+    is_typed = bool(said["kind"])
+    return [{**said, **i} if is_typed and isinstance(i, Mapping) and "kind" not in i else i for i in items]
+
+
+def _has_stood(result: Sorted, sourced: Sourced) -> bool:
+    """Whether a document of that name was there before; a fault when it said something else."""
+    metadata = sourced.document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if not isinstance(metadata, Mapping) or not isinstance(name, str) or not name:
+        return False  # whoever reads it says so
+    labels = metadata.get("labels")
+    cluster = labels.get(CLUSTER_LABEL) if isinstance(labels, Mapping) else None
+    where = (metadata.get("cluster") or cluster or "", metadata.get("namespace") or "default")
+    key = (sourced.group, sourced.kind, *map(str, where), name)
+    before = result.by_name.setdefault(key, sourced)
+    if before is sourced:
+        return False
+    if _said(before) != _said(sourced):
+        message = f"{sourced.kind} {name!r} stands twice and differs: see {before.source}"
+        result.faults.append(SourceFault(sourced.source, Fault("/metadata/name", message)))
+    return True
+
+
+def _said(sourced: Sourced) -> dict[str, Any]:
+    """What of a document counts when two are compared."""
+    found = {k: v for k, v in sourced.document.items() if k not in ("metadata", "status")}
+    metadata, status = sourced.document["metadata"], sourced.document.get("status")
+    found["metadata"] = {k: v for k, v in metadata.items() if k not in ("annotations", "namespace")}
+    if isinstance(status, Mapping):
+        found |= {f"status/{k}": v for k, v in status.items() if k in IN_FORCE}
+    return found
 
 
 def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,14 +186,16 @@ def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     budget = [MAX_PARTS]
 
-    def clean(value: Any, depth: int) -> Any:
+    def clean(value: Any, depth: int, name: str = "") -> Any:
         budget[0] -= 1
         if budget[0] < 0:
             raise ValueError(f"more than {MAX_PARTS} parts once its anchors are expanded")
         if depth > 100:
             raise ValueError("nested deeper than 100")
         if isinstance(value, Mapping):
-            return {str(k): clean(v, depth + 1) for k, v in value.items() if v is not None}
+            if name in TEXT_MAPS:
+                return {str(k): "" if v is None else clean(v, depth + 1) for k, v in value.items()}
+            return {str(k): clean(v, depth + 1, str(k)) for k, v in value.items() if v is not None}
         if isinstance(value, list):
             return [clean({} if v is None else v, depth + 1) for v in value]
         return value
@@ -139,5 +203,7 @@ def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
     cleaned: dict[str, Any] = clean(document, 0)
     metadata = cleaned.get("metadata")
     if isinstance(metadata, dict):
-        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in OBJECT_META}
+        group = Sourced(source="", document=cleaned).group
+        added = OBJECT_META - OF_OWNERS if group in LENIENT else OBJECT_META
+        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in added}
     return cleaned

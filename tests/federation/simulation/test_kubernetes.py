@@ -7,8 +7,8 @@ Ask = Callable[..., str]
 Asker = Callable[..., Ask]
 
 
-def policy(spec: str, namespace: str = "x") -> str:
-    return f"{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: p, namespace: {namespace}}}, spec: {spec}}}"
+def policy(spec: str, namespace: str = "x", name: str = "p") -> str:
+    return f"{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
 
 
 def test_a_pod_that_no_policy_selects_is_open(ask: Asker) -> None:
@@ -118,7 +118,9 @@ def test_a_policy_for_ipv6_prefixes_judges_ipv6(ask: Asker) -> None:
 def test_the_union_of_policies_counts(ask: Asker) -> None:
     said = ask(
         policy("{podSelector: {}, ingress: []}"),
-        policy("{podSelector: {matchLabels: {pod: a}}, ingress: [{from: [{namespaceSelector: {}}]}]}"),
+        policy(
+            "{podSelector: {matchLabels: {pod: a}}, ingress: [{from: [{namespaceSelector: {}}]}]}", "x", "q"
+        ),
     )
     assert said("y/a", "x/a") == "Allow"
     assert said("y/a", "x/b") == "Deny"
