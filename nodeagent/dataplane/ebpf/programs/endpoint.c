@@ -46,8 +46,8 @@ _Static_assert(sizeof(struct rule) == RULE_SIZE, "layout.py");
 _Static_assert(sizeof(struct prefix_key) == PREFIX_KEY_SIZE, "layout.py");
 
 // A datagram in fragments: the first has the ports and is judged; what follows goes the way of the first.
-struct fragment_key { u32 source, destination; u16 id, protocol; };
-struct fragment { u32 epoch, ifindex; u64 seen; };
+struct fragment_key { u32 source, destination, ifindex; u16 id, protocol; }; // both ends may be of this node: each its own
+struct fragment { u64 seen, epoch; };
 
 struct packet {
     u32 local, remote;
@@ -114,8 +114,8 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     return miss & 1;
 }
 
-static inline struct fragment_key fragment_of(struct packet *k, u32 direction) {
-    struct fragment_key key = {.id = k->id, .protocol = k->protocol};
+static inline struct fragment_key fragment_of(struct __sk_buff *skb, struct packet *k, u32 direction) {
+    struct fragment_key key = {.ifindex = skb->ifindex, .id = k->id, .protocol = k->protocol};
     key.source = direction == EGRESS ? k->local : k->remote;
     key.destination = direction == EGRESS ? k->remote : k->local;
     return key;
@@ -124,8 +124,8 @@ static inline struct fragment_key fragment_of(struct packet *k, u32 direction) {
 // Lets a packet pass; the first of several fragments opens the way for the rest.
 static inline int pass(struct __sk_buff *skb, struct packet *k, u32 direction, u32 epoch) {
     if (k->fragment) {
-        struct fragment_key key = fragment_of(k, direction);
-        struct fragment first = {.epoch = epoch, .ifindex = skb->ifindex, .seen = bpf_ktime_get_ns()};
+        struct fragment_key key = fragment_of(skb, k, direction);
+        struct fragment first = {.epoch = epoch, .seen = bpf_ktime_get_ns()};
         fragments.update(&key, &first);
     }
     return count(ALLOWED, TC_ACT_OK);
@@ -133,11 +133,11 @@ static inline int pass(struct __sk_buff *skb, struct packet *k, u32 direction, u
 
 // A fragment that is not the first.
 static inline int follow(struct __sk_buff *skb, struct packet *k, u32 direction, u32 epoch) {
-    struct fragment_key key = fragment_of(k, direction);
+    struct fragment_key key = fragment_of(skb, k, direction);
     struct fragment *first = fragments.lookup(&key);
     // Offset 1 lies within the header that the first was judged by, and could write over it (RFC 1858).
     if (!first || (k->fragment & FRAGMENT_OFFSET) == 1) return count(FRAGMENT, TC_ACT_SHOT);
-    if (first->epoch != epoch || first->ifindex != skb->ifindex) return count(FRAGMENT, TC_ACT_SHOT);
+    if (first->epoch != epoch) return count(FRAGMENT, TC_ACT_SHOT);
     if (bpf_ktime_get_ns() - first->seen > FRAGMENT_NS) return count(FRAGMENT, TC_ACT_SHOT);
     return count(ALLOWED, TC_ACT_OK);
 }
