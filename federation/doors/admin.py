@@ -6,19 +6,12 @@ before everything of namespaces, `kube-baseline` (order 10,000,000) after it, re
 Source: network-policy-api.sigs.k8s.io.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import ip_network
 
-from federation.doors.kubernetes import PROTOCOLS, name_faults, with_ports
-from federation.doors.labels import (
-    EVERYTHING,
-    LabelSelector,
-    namespace_key,
-    node_key,
-    selector_faults,
-    selector_from,
-)
+from federation.doors.admin_documents import AdminSpec, NamespacedPods, Peer, Port, Protocol, Rule, Subject
+from federation.doors.kubernetes import PROTOCOLS, name_faults, network_of, with_ports
+from federation.doors.labels import LabelSelector, namespace_key, node_key, selector_faults, selector_from
 from federation.errors import Fault
 from federation.identities import CLUSTER_LABEL
 from federation.policy import model
@@ -26,140 +19,42 @@ from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
 from federation.selectors import ALL, and_, equals
 
+__all__ = ["ADMIN_TIER", "BASELINE_TIER", "AdminSpec", "faults", "policy_of"]
+
 ADMIN_TIER, BASELINE_TIER = "kube-admin", "kube-baseline"
 ACTIONS = {"Allow": "Allow", "Accept": "Allow", "Deny": "Deny", "Pass": "Pass"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamespacedPods:
-    """Pods by their labels, in namespaces by theirs."""
-
-    namespace_selector: LabelSelector = EVERYTHING
-    pod_selector: LabelSelector = EVERYTHING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """Exactly one of the two."""
-
-    namespaces: LabelSelector | None = None
-    pods: NamespacedPods | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Exactly one. Nodes, networks and domain names are for egress."""
-
-    namespaces: LabelSelector | None = None
-    pods: NamespacedPods | None = None
-    nodes: LabelSelector | None = None
-    networks: tuple[str, ...] = ()
-    domain_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortNumber:
-    """v1alpha1: one port."""
-
-    port: int
-    protocol: str = "TCP"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortRange:
-    """v1alpha1: from start to end, both included."""
-
-    start: int
-    end: int
-    protocol: str = "TCP"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """v1alpha1: exactly one."""
-
-    port_number: PortNumber | None = None
-    port_range: PortRange | None = None
-    named_port: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
-    """v1alpha2: from start to end, both included."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationPort:
-    """v1alpha2: exactly one."""
-
-    number: int | None = None
-    range: Range | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transport:
-    """v1alpha2: all ports, without one."""
-
-    destination_port: DestinationPort | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """v1alpha2: exactly one."""
-
-    tcp: Transport | None = None
-    udp: Transport | None = None
-    sctp: Transport | None = None
-    destination_named_port: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A rule of either direction: `from` in ingress, `to` in egress; `ports` in v1alpha1, `protocols` in v1alpha2."""
-
-    action: str
-    name: str = ""
-    from_: tuple[Peer, ...] = field(default=(), metadata={"json": "from"})
-    to: tuple[Peer, ...] = ()
-    ports: tuple[Port, ...] | None = None
-    protocols: tuple[Protocol, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminSpec:
-    """AdminNetworkPolicy, and with `tier` ClusterNetworkPolicy."""
-
-    subject: Subject
-    priority: int = 0
-    tier: str = ""
-    ingress: tuple[Rule, ...] = ()
-    egress: tuple[Rule, ...] = ()
+BASELINE, CLUSTER = "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"
+WORDS = {BASELINE: ("Allow", "Deny"), CLUSTER: ("Accept", "Deny", "Pass")}
+"""Actions of each kind; `AdminNetworkPolicy` has Allow, Deny, Pass."""
+MAX_ITEMS = {CLUSTER: 25}
+"""Rules of a section, peers and ports of a rule; 100 in v1alpha1."""
+MAX_NETWORKS, MAX_NAME = 25, 100
+DOMAIN = re.compile(
+    r"(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.)+[a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.?"
+)
 
 
 def faults(kind: str, name: str, spec: AdminSpec) -> Iterable[Fault]:
     """What the API would refuse."""
-    if kind == "BaselineAdminNetworkPolicy" and name != "default":
+    if kind == BASELINE and name != "default":
         yield Fault("/metadata/name", "the one BaselineAdminNetworkPolicy is called default")
-    if not 0 <= spec.priority <= 1000:
+    if kind == BASELINE and spec.priority is not None:
+        yield Fault("/spec/priority", f"a {kind} has no priority")
+    if kind != BASELINE and spec.priority is None:
+        yield Fault("/spec/priority", "is needed, 0-1000")
+    if not 0 <= (spec.priority or 0) <= 1000:
         yield Fault("/spec/priority", f"{spec.priority} is not in 0-1000")
-    if kind == "ClusterNetworkPolicy" and spec.tier not in ("Admin", "Baseline"):
+    if kind == CLUSTER and spec.tier not in ("Admin", "Baseline"):
         yield Fault("/spec/tier", f"{spec.tier!r} is not one of Admin, Baseline")
-    if kind != "ClusterNetworkPolicy" and spec.tier:
+    if kind != CLUSTER and spec.tier:
         yield Fault("/spec/tier", f"a {kind} has no tier")
     yield from _one_of("/spec/subject", spec.subject.namespaces, spec.subject.pods)
     yield from _selector_faults("/spec/subject", spec.subject.namespaces, spec.subject.pods)
-    is_baseline = kind == "BaselineAdminNetworkPolicy"
+    words = WORDS.get(kind, ("Allow", "Deny", "Pass"))
     for section, rules in (("ingress", spec.ingress), ("egress", spec.egress)):
+        yield from _length_faults(f"/spec/{section}", "rules", rules, MAX_ITEMS.get(kind, 100))
         for index, rule in enumerate(rules):
             at = f"/spec/{section}/{index}"
-            words = (
-                ("Accept", "Deny", "Pass")
-                if kind == "ClusterNetworkPolicy"
-                else ("Allow", "Deny", *(() if is_baseline else ("Pass",)))
-            )
             if rule.action not in words:
                 yield Fault(f"{at}/action", f"{rule.action!r} is not one of {', '.join(words)}")
             yield from _rule_faults(at, section, kind, rule)
@@ -167,11 +62,11 @@ def faults(kind: str, name: str, spec: AdminSpec) -> Iterable[Fault]:
 
 def policy_of(key: ObjectKey, spec: AdminSpec) -> model.Policy:
     """The model's policy of a checked spec."""
-    is_baseline = key.kind == "BaselineAdminNetworkPolicy" or spec.tier == "Baseline"
+    is_baseline = key.kind == BASELINE or spec.tier == "Baseline"
     return model.Policy(
         key=key,
         tier=BASELINE_TIER if is_baseline else ADMIN_TIER,
-        order=float(spec.priority),
+        order=float(spec.priority or 0),
         subject=_subject(key, spec.subject),
         ingress=tuple(_rules("ingress", spec.ingress)),
         egress=tuple(_rules("egress", spec.egress)),
@@ -220,7 +115,7 @@ def _ends(peer: Peer) -> Iterator[model.Match]:
         )
     elif peer.networks:
         for version in (4, 6):
-            nets = tuple(net for net in map(ip_network, peer.networks) if net.version == version)
+            nets = tuple(net for net in map(network_of, peer.networks) if net.version == version)
             if nets:
                 yield model.Match(nets=nets)
     elif peer.domain_names:
@@ -256,19 +151,36 @@ def _port_groups(rule: Rule) -> list[tuple[int | None, tuple[int | str, ...]]]:
     return [(p, () if p in whole else tuple(listed)) for p, listed in groups.items()] or [(None, ())]
 
 
+def _length_faults(at: str, what: str, listed: tuple[object, ...], limit: int) -> Iterable[Fault]:
+    if len(listed) > limit:
+        yield Fault(at, f"more than {limit} {what}")
+
+
 def _rule_faults(at: str, section: str, kind: str, rule: Rule) -> Iterable[Fault]:
     field_name, other = ("from", rule.to) if section == "ingress" else ("to", rule.from_)
     peers = rule.from_ if section == "ingress" else rule.to
+    limit = MAX_ITEMS.get(kind, 100)
+    if len(rule.name) > MAX_NAME:
+        yield Fault(f"{at}/name", f"longer than {MAX_NAME} characters")
     if other:
         yield Fault(f"{at}/{'to' if section == 'ingress' else 'from'}", f"not in {section} rules")
     if not peers:
         yield Fault(f"{at}/{field_name}", "at least one peer is needed")
-    if kind == "ClusterNetworkPolicy" and rule.ports is not None:
-        yield Fault(f"{at}/ports", "a ClusterNetworkPolicy of v1alpha2 has protocols")
-    if kind != "ClusterNetworkPolicy" and rule.protocols is not None:
-        yield Fault(f"{at}/protocols", f"a {kind} of v1alpha1 has ports")
+    yield from _length_faults(f"{at}/{field_name}", "peers", peers, limit)
     for number, peer in enumerate(peers):
         yield from _peer_faults(f"{at}/{field_name}/{number}", section, rule.action, peer)
+    yield from _ports_faults(at, kind, rule, limit)
+
+
+def _ports_faults(at: str, kind: str, rule: Rule, limit: int) -> Iterable[Fault]:
+    if kind == CLUSTER and rule.ports is not None:
+        yield Fault(f"{at}/ports", "a ClusterNetworkPolicy of v1alpha2 has protocols")
+    if kind != CLUSTER and rule.protocols is not None:
+        yield Fault(f"{at}/protocols", f"a {kind} of v1alpha1 has ports")
+    for name, listed in (("ports", rule.ports), ("protocols", rule.protocols)):
+        if listed is not None and not listed:
+            yield Fault(f"{at}/{name}", "at least one is needed; without the field all match")
+        yield from _length_faults(f"{at}/{name}", name, listed or (), limit)
     for number, port in enumerate(rule.ports or ()):
         yield from _port_faults(f"{at}/ports/{number}", port)
     for number, protocol in enumerate(rule.protocols or ()):
@@ -276,20 +188,33 @@ def _rule_faults(at: str, section: str, kind: str, rule: Rule) -> Iterable[Fault
 
 
 def _peer_faults(at: str, section: str, action: str, peer: Peer) -> Iterable[Fault]:
-    yield from _one_of(
-        at, peer.namespaces, peer.pods, peer.nodes, peer.networks or None, peer.domain_names or None
-    )
+    yield from _one_of(at, peer.namespaces, peer.pods, peer.nodes, peer.networks, peer.domain_names)
     yield from _selector_faults(at, peer.namespaces, peer.pods)
     yield from selector_faults(f"{at}/nodes", peer.nodes)
-    if section == "ingress" and (peer.nodes is not None or peer.networks or peer.domain_names):
+    is_outward = (peer.nodes, peer.networks, peer.domain_names) != (None, None, None)
+    if section == "ingress" and is_outward:
         yield Fault(at, "nodes, networks and domainNames are for egress")
     if peer.domain_names and action not in ("Allow", "Accept"):
         yield Fault(f"{at}/domainNames", f"not with action {action}")
-    for index, text in enumerate(peer.networks):
-        try:
-            ip_network(text)
-        except ValueError:
-            yield Fault(f"{at}/networks/{index}", f"{text!r} is not a canonical prefix")
+    for name, listed in (("networks", peer.networks), ("domainNames", peer.domain_names)):
+        if listed is not None and not listed:
+            yield Fault(f"{at}/{name}", "at least one is needed")
+        yield from _length_faults(f"{at}/{name}", name, listed or (), MAX_NETWORKS)
+    for index, text in enumerate(peer.networks or ()):
+        yield from _network_faults(f"{at}/networks/{index}", text)
+    for index, text in enumerate(peer.domain_names or ()):
+        if not DOMAIN.fullmatch(text):
+            yield Fault(f"{at}/domainNames/{index}", f"{text!r} is not a domain's name")
+
+
+def _network_faults(at: str, text: str) -> Iterable[Fault]:
+    try:
+        whole = network_of(text)
+    except ValueError:
+        yield Fault(at, f"{text!r} is not a prefix")
+        return
+    if "/" not in text:
+        yield Fault(at, f"{text!r} has no length: write {whole}")
 
 
 def _port_faults(at: str, port: Port) -> Iterable[Fault]:
@@ -321,8 +246,8 @@ def _protocol_faults(at: str, protocol: Protocol) -> Iterable[Fault]:
 def _range_faults(at: str, limits: list[int]) -> Iterable[Fault]:
     if any(not 1 <= limit <= 65535 for limit in limits):
         yield Fault(at, f"{limits} is not in 1-65535")
-    elif limits != sorted(limits):
-        yield Fault(at, f"{limits[0]} is greater than {limits[-1]}")
+    elif len(limits) > 1 and limits[0] >= limits[-1]:
+        yield Fault(at, f"{limits[0]} is not less than {limits[-1]}")
 
 
 def _one_of(at: str, *given: object) -> Iterable[Fault]:
