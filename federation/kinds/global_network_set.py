@@ -1,12 +1,16 @@
 """GlobalNetworkSet: labelled prefixes, which rules' selectors select as they select endpoints. And NetworkSet, which lives in a
 namespace and is selected by those who mean that namespace."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from federation.errors import Fault
+from federation.identities import NAMESPACE_LABEL
 from federation.kinds.tier import CALICO_VERSION
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
+from federation.rules.names import annotation_faults
 
 Prefix = IPv4Network | IPv6Network
 
@@ -20,12 +24,22 @@ class NetworkSetSpec:
 
 GlobalNetworkSet = Resource[NetworkSetSpec, Status]
 
+
+def check(resource: GlobalNetworkSet) -> Iterable[Fault]:
+    """No label may say in which namespace it is: its place alone does."""
+    yield from annotation_faults("/metadata/annotations", resource.metadata.annotations)
+    if NAMESPACE_LABEL in resource.metadata.labels:
+        at = "/metadata/labels/" + NAMESPACE_LABEL.replace("/", "~1")
+        yield Fault(at, "is what a namespace gives, no label to set")
+
+
 KIND = Kind(
     name="GlobalNetworkSet",
     plural="globalnetworksets",
     short_names=("gns", "netset"),
     scope=Scope.FEDERATION,
     spec=NetworkSetSpec,
+    check=check,
     accepted_versions=(API_VERSION, CALICO_VERSION),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
 )
@@ -36,6 +50,7 @@ NAMESPACED_KIND = Kind(
     short_names=("ns-set",),
     scope=Scope.NAMESPACE,
     spec=NetworkSetSpec,
+    check=check,
     accepted_versions=(API_VERSION, CALICO_VERSION),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
     is_cluster_optional=True,

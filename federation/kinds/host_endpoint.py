@@ -9,6 +9,9 @@ from federation.kinds.endpoint import Address, NamedPort
 from federation.kinds.tier import CALICO_VERSION
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
+from federation.rules.names import INTERFACE, PORT, annotation_faults, name_faults
+
+PORT_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +29,30 @@ HostEndpoint = Resource[HostEndpointSpec, Status]
 
 
 def check(endpoint: HostEndpoint) -> Iterable[Fault]:
-    """A node, and an interface or addresses."""
-    if not endpoint.spec.node:
+    """A node, an interface or addresses, and ports that rules can name."""
+    spec = endpoint.spec
+    yield from annotation_faults("/metadata/annotations", endpoint.metadata.annotations)
+    if not spec.node:
         yield Fault("/spec/node", "is needed")
-    if not endpoint.spec.interface_name and not endpoint.spec.expected_ips:
+    else:
+        yield from name_faults("/spec/node", spec.node, "node's name")
+    if not spec.interface_name and not spec.expected_ips:
         yield Fault("/spec", "one of interfaceName, expectedIPs is needed")
-    for index, port in enumerate(endpoint.spec.ports):
-        if not 1 <= port.port <= 65535:
-            yield Fault(f"/spec/ports/{index}/port", f"{port.port} is not in 1-65535")
+    if spec.interface_name not in ("", "*") and not INTERFACE.fullmatch(spec.interface_name):
+        yield Fault("/spec/interfaceName", f"{spec.interface_name!r} is not '*' or an interface's name")
+    for index, profile in enumerate(spec.profiles):
+        yield from name_faults(f"/spec/profiles/{index}", profile, "profile's name")
+    for index, port in enumerate(spec.ports):
+        yield from _port_faults(f"/spec/ports/{index}", port)
+
+
+def _port_faults(pointer: str, port: NamedPort) -> Iterable[Fault]:
+    if not PORT.fullmatch(port.name):
+        yield Fault(f"{pointer}/name", f"{port.name!r} is not a port's name")
+    if port.protocol.lower() not in PORT_PROTOCOLS:
+        yield Fault(f"{pointer}/protocol", f"{port.protocol!r} is not one of TCP, UDP, SCTP")
+    if not 1 <= port.port <= 65535:
+        yield Fault(f"{pointer}/port", f"{port.port} is not in 1-65535")
 
 
 KIND = Kind(

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from federation.errors import Fault
 from federation.kinds.tier import CALICO_VERSION
+from federation.resources.grammar import LABEL_KEY, LABEL_VALUE
 from federation.resources.kind import Kind
 from federation.resources.metadata import Resource, Scope, Status
-from federation.rules.checks import rule_faults
 from federation.rules.model import Rule
+from federation.rules.names import annotation_faults
+from federation.rules.policies import rules_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,16 +21,23 @@ class ProfileSpec:
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
     labels_to_apply: Mapping[str, str] = field(default_factory=dict)
+    """What the endpoints that belong to it inherit; `pcns.` and `pcsa.` begin labels of a namespace, of a service account."""
 
 
 Profile = Resource[ProfileSpec, Status]
 
 
 def check(profile: Profile) -> Iterable[Fault]:
-    """Every fault of its rules."""
-    for direction, rules in (("ingress", profile.spec.ingress), ("egress", profile.spec.egress)):
-        for index, rule in enumerate(rules):
-            yield from rule_faults(f"/spec/{direction}/{index}", rule)
+    """Every fault of its rules and labels."""
+    yield from annotation_faults("/metadata/annotations", profile.metadata.annotations)
+    yield from rules_faults("/spec/ingress", profile.spec.ingress)
+    yield from rules_faults("/spec/egress", profile.spec.egress)
+    for key, value in profile.spec.labels_to_apply.items():
+        at = "/spec/labelsToApply/" + key.replace("~", "~0").replace("/", "~1")
+        if not LABEL_KEY.fullmatch(key):
+            yield Fault(at, "not a label key")
+        if not LABEL_VALUE.fullmatch(value):
+            yield Fault(at, f"{value!r} is not a label value")
 
 
 KIND = Kind(

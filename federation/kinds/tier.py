@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
+from federation.rules.names import MAX_TIER_NAME, TIER, annotation_faults, order_faults
 
 CALICO_VERSION = "projectcalico.org/v3"
+RESERVED: dict[str, tuple[float, str]] = {
+    "kube-admin": (1_000.0, "Pass"),
+    "default": (1_000_000.0, "Deny"),
+    "kube-baseline": (10_000_000.0, "Pass"),
+}
+"""Tiers that always are, as they are: their order, and their default action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +30,24 @@ Tier = Resource[TierSpec, Status]
 
 
 def check(tier: Tier) -> Iterable[Fault]:
-    """The default action is Deny or Pass."""
-    if tier.spec.default_action not in ("Deny", "Pass"):
-        yield Fault("/spec/defaultAction", f"{tier.spec.default_action!r} is not one of Deny, Pass")
+    """A name without dots, an action, and for reserved tiers no order or action but theirs."""
+    name, spec = tier.metadata.name, tier.spec
+    if not TIER.fullmatch(name) or len(name) > MAX_TIER_NAME:
+        yield Fault(
+            "/metadata/name", f"{name!r} is not a tier's name: no dots, {MAX_TIER_NAME} characters at most"
+        )
+    yield from annotation_faults("/metadata/annotations", tier.metadata.annotations)
+    yield from order_faults(spec.order)
+    if spec.default_action not in ("Deny", "Pass"):
+        yield Fault("/spec/defaultAction", f"{spec.default_action!r} is not one of Deny, Pass")
+        return
+    if name not in RESERVED:
+        return
+    order, action = RESERVED[name]
+    if spec.order != order:
+        yield Fault("/spec/order", f"tier {name} is reserved: its order is {order:.0f}")
+    if spec.default_action != action:
+        yield Fault("/spec/defaultAction", f"tier {name} is reserved: its default action is {action}")
 
 
 KIND = Kind(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import inf
 
+from federation.kinds.tier import RESERVED
 from federation.policy import model
 from federation.policy.model import PartyKind
 from federation.policy.parties import Party
@@ -12,11 +13,8 @@ from federation.policy.tables import Direction
 from federation.policy.world import World
 from federation.selectors.index import LabelIndex, places_of
 
-DEFAULT_TIER = "default"
 BUILT_IN: dict[str, tuple[float, bool]] = {
-    "kube-admin": (1_000.0, True),
-    DEFAULT_TIER: (1_000_000.0, False),
-    "kube-baseline": (10_000_000.0, True),
+    name: (order, action == "Pass") for name, (order, action) in RESERVED.items()
 }
 """Tiers that are always there: their order, and whether they pass (Calico's reserved tiers)."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 Prefix = IPv4Network | IPv6Network
+DEFAULT_TIER = "default"
 Port = int | str
 """A number, a range "8000:9000", or the name of an endpoint's port."""
 
@@ -99,7 +100,8 @@ class PolicySpec:
     rules. In a NetworkPolicy `namespaceSelector` and `global()` on the policy itself are refused.
     """
 
-    tier: str = "default"
+    tier: str = DEFAULT_TIER
+    """Empty is the default one."""
     order: float | None = None
     """Lower first; without one, last."""
     selector: str = ""

@@ -6,5 +6,7 @@ WITH_PORTS = (6, 17, 132, 136)
 
 
 def protocol_number(protocol: int | str) -> int:
-    """The number of a rule's protocol."""
-    return protocol if isinstance(protocol, int) else PROTOCOLS[protocol.lower()]
+    """The number of a rule's protocol: one by name, or a number (which may be written as text). Raises ValueError."""
+    if isinstance(protocol, int):
+        return protocol
+    return PROTOCOLS[protocol.lower()] if protocol.lower() in PROTOCOLS else int(protocol)

@@ -9,11 +9,10 @@ from federation.doors.admin import ADMIN_TIER, BASELINE_TIER
 from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL
 from federation.policy import model
 from federation.policy.model import PartyKind
-from federation.policy.resolution import DEFAULT_TIER
 from federation.policy.tables import Direction
 from federation.policy.world import World
 from federation.resources.grammar import LABEL_VALUE
-from federation.rules.model import Prefix
+from federation.rules.model import DEFAULT_TIER, Prefix
 from federation.selectors.tree import All, And, Compare, Has, In, Node, Not, renamed
 from federation.simulation.convert import CannotError, Unsaid, bare, parts_of
 

@@ -65,7 +65,7 @@ def endpoint(
 
 
 @st.composite
-def entities(draw: st.DrawFn, protocol: str | None) -> dict[str, Any]:
+def entities(draw: st.DrawFn, protocol: str | None, family: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for field, choices in (
         ("selector", SELECTORS), ("notSelector", SELECTORS[2:]), ("namespaceSelector", ["all()", "global()", "projectcalico.org/name == 'pay'"]),
@@ -75,9 +75,9 @@ def entities(draw: st.DrawFn, protocol: str | None) -> dict[str, Any]:
     if draw(st.integers(0, 4)) == 0:
         made["serviceAccounts"] = {"names": [draw(picks(["sa1", "sa2"]))]}
     if draw(st.integers(0, 3)) == 0:
-        made["nets"] = draw(st.lists(picks(NETS[draw(picks([4, 6]))]), min_size=1, max_size=2))
+        made["nets"] = draw(st.lists(picks(NETS[family]), min_size=1, max_size=2))
     if draw(st.integers(0, 4)) == 0:
-        made["notNets"] = draw(st.lists(picks(NETS[draw(picks([4, 6]))][:-1]), min_size=1, max_size=2))
+        made["notNets"] = draw(st.lists(picks(NETS[family][:-1]), min_size=1, max_size=2))
     if protocol is None and draw(st.integers(0, 3)) == 0:
         made["ports"] = [draw(picks(["http", "dns"]))]
     if protocol in ("TCP", "UDP") and draw(st.booleans()):
@@ -101,9 +101,10 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
                 rule[name] = {"type": draw(picks([8, 128]))} | ({"code": 0} if draw(st.booleans()) else {})
     elif draw(st.integers(0, 4)) == 0:
         rule["ipVersion"] = draw(picks([4, 6]))
+    family = rule.get("ipVersion") or draw(picks([4, 6]))  # one rule, one family
     for side in ("source", "destination"):
         if draw(st.booleans()):
-            rule[side] = draw(entities(protocol))
+            rule[side] = draw(entities(protocol, family))
     return rule
 
 

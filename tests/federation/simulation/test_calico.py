@@ -202,7 +202,7 @@ def test_policies_of_a_cluster_mean_that_cluster(ask: Asker) -> None:
         (gnp("{ingress: [{action: Allow, source: {serviceAccounts: {}}}]}"), "/spec/ingress/0/source/serviceAccounts"),
         (gnp("{ingress: [{action: Deny, http: {methods: [GET]}}]}"), "/spec/ingress/0/http"),
         (gnp("{ingress: [{action: Allow, ipVersion: 6, protocol: ICMP}]}"), "/spec/ingress/0/protocol"),
-        (gnp("{ingress: [{action: Allow, source: {services: {name: a}, selector: all()}}]}"), "/spec/ingress/0/source/services"),
+        (gnp("{ingress: [{action: Allow, source: {services: {name: a, namespace: b}, selector: all()}}]}"), "/spec/ingress/0/source/services"),
         (gnp("{ingress: [{action: Allow, source: {notNets: [0.0.0.0/0]}}]}"), "/spec/ingress/0/source/notNets/0"),
         (gnp("{colour: red}"), "/spec/colour"),
         (calico("HostEndpoint", "{node: n}"), "/spec"),
