@@ -68,7 +68,7 @@ def answers(judge: Judge, lines: Iterable[str], *, has_trace: bool) -> Iterator[
             continue
         try:
             probe = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: nested without end
             yield {"error": f"not JSON: {error}"}
             continue
         try:
@@ -166,10 +166,11 @@ def show_matrix(judge: Judge, found: Matrix, output: str) -> None:
 
 def _lines(path: str) -> Iterator[str]:
     if path == "-":
+        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # what is no UTF-8 is a fault of its line
         yield from sys.stdin
         return
     try:
-        with Path(path).open() as file:
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
             yield from file
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror}") from error

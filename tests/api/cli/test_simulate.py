@@ -67,6 +67,33 @@ def test_each_probe_is_answered_in_order_and_a_bad_line_is_an_error_of_its_own(
     assert "1 Deployment" in done.stderr
 
 
+def test_bytes_that_are_no_text_and_endless_nesting_are_errors_of_their_lines(
+    causeway: Run, tmp_path: Path
+) -> None:
+    (pods,) = written(tmp_path, pods_yaml=PODS)
+    good = b'{"from": "shop/web", "to": "pay/db", "port": "sql", "protocol": "tcp", "id": 7}\n'
+    (tmp_path / "probes").write_bytes(good + b"\xff\xfe\n" + b"[" * 100_000 + b"\n" + good)
+    done = causeway("simulate", "-f", pods, "--probes", str(tmp_path / "probes"), "-o", "jsonl")
+    assert done.returncode == 0, done.stderr[-300:]
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a.get("verdict", "error") for a in answers] == ["Allow", "error", "error", "Allow"]
+    assert [a.get("id") for a in answers] == [7, None, None, 7]
+
+
+def test_a_deployment_without_pods_is_judged_by_its_name(causeway: Run, tmp_path: Path) -> None:
+    deployment = (
+        PODS + "spec: {template: {metadata: {labels: {app: other}}, spec: {containers: [{name: c}]}}}\n"
+    )
+    files = written(
+        tmp_path,
+        pods_yaml=deployment,
+        policy_yaml=POLICY,
+        probes_jsonl=json.dumps({"from": "default/other", "to": "pay/db", "port": 80}),
+    )
+    done = causeway("simulate", "-f", files[0], "-f", files[1], "--probes", files[2])
+    assert json.loads(done.stdout)["verdict"] == "Deny", done.stderr
+
+
 def test_all_pairs_as_table_and_picture(causeway: Run, tmp_path: Path) -> None:
     files = written(tmp_path, pods_yaml=PODS, policy_yaml=POLICY)
     words = ["simulate", *(w for f in files for w in ("-f", f)), "--all-pairs", "--port", "80"]
