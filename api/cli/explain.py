@@ -8,13 +8,14 @@ import yaml
 from api.cli.client import Client
 from api.cli.common import OUT, Server, TokenFile
 from api.cli.documents import documents
-from api.cli.simulate import Cluster, reason
+from api.cli.simulate import Cluster
 from federation.doors.documents import POLICY_KINDS
 from federation.kinds.registry import KINDS
 from federation.policy.world import world_of
 from federation.resources.codec import decode
 from federation.simulation.probes import Judge
 from federation.simulation.reading import Simulation, read
+from federation.simulation.words import reason
 
 STATE = (
     "Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", *POLICY_KINDS,

@@ -13,13 +13,14 @@ import yaml
 
 from api.cli.common import OUT
 from api.cli.documents import documents
-from api.cli.simulate import Cluster, reasons
+from api.cli.simulate import Cluster
 from federation.errors import InvalidInput
 from federation.simulation.convert import VERSIONS, convert
 from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
 from federation.simulation.to_kubernetes import to_kubernetes
+from federation.simulation.words import reasons
 
 app = typer.Typer(no_args_is_help=True, help="Policies as code: test them.")
 

@@ -15,6 +15,7 @@ from federation.errors import InvalidInput
 from federation.simulation.picture import html
 from federation.simulation.probes import Judge
 from federation.simulation.reading import Simulation, read
+from federation.simulation.words import reasons
 
 Files = Annotated[list[str], typer.Option("-f", "--filename", help="File, folder or - (repeatable).")]
 Cluster = Annotated[
@@ -107,9 +108,21 @@ def show_answers(found: Iterable[dict[str, Any]], output: str) -> None:
     if output == "html":
         raise InvalidInput("html is the picture of --all-pairs")
     table = Table(box=None, pad_edge=False)
-    for title in ("FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "EGRESS", "INGRESS", "STAGED"):
+    answers = list(found)
+    has_staged = any("staged" in answer for answer in answers)
+    titles = (
+        "FROM",
+        "TO",
+        "PORT",
+        "PROTOCOL",
+        "VERDICT",
+        "EGRESS",
+        "INGRESS",
+        *(("STAGED",) if has_staged else ()),
+    )
+    for title in titles:
         table.add_column(title)
-    for answer in found:
+    for answer in answers:
         cells = [str(answer.get(name, "")) for name in ("from", "to", "port", "protocol")]
         if "error" in answer:
             table.add_row(*cells, "[yellow]error[/]", answer["error"])
@@ -125,25 +138,6 @@ def _staged(answer: dict[str, Any]) -> list[str]:
         return []
     is_same = staged["verdict"] == answer["verdict"]
     return ["the same" if is_same else f"[bold]{staged['verdict']}[/]: {'; '.join(reasons(staged))}"]
-
-
-def reasons(answer: dict[str, Any]) -> tuple[str, str]:
-    """Both sides' reasons in a few words; a side of hosts in between that deny is said with its own."""
-    said = {side: reason(answer[side]) for side in ("egress", "ingress")}
-    for hop in answer.get("forward", ()):
-        if hop["verdict"] == "Deny":
-            said[hop["direction"]] += f"; through host {hop['host']}: {reason(hop)}"
-    return said["egress"], said["ingress"]
-
-
-def reason(side: dict[str, Any]) -> str:
-    """One side's reason in a few words."""
-    policy = side["policy"]
-    if policy is None:
-        where = f"end of tier {side['tier']}" if side["tier"] else side.get("default", "")
-        return f"{side['verdict']}: {where}"
-    name = "/".join(part for part in (policy["namespace"], policy["name"]) if part)
-    return f"{side['verdict']}: {policy['kind']} {name} {side.get('section', 'rule')} {side['rule']}"
 
 
 def show_matrix(judge: Judge, found: Matrix, output: str) -> None:

@@ -99,7 +99,12 @@ def test_all_pairs_as_table_and_picture(causeway: Run, tmp_path: Path) -> None:
     words = ["simulate", *(w for f in files for w in ("-f", f)), "--all-pairs", "--port", "80"]
     assert "who reaches whom" in causeway(*words).stdout
     page = causeway(*words, "-o", "html").stdout
-    assert ElementTree.fromstring(page[page.index("<svg") : page.index("</html>")]).tag.endswith("svg")
+    picture = ElementTree.fromstring(page[page.index("<svg") : page.index("</html>")])
+    assert picture.tag.endswith("svg")
+    told = [title.text or "" for title in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(told) == len({line.partition(":")[0] for line in told})
+    assert all("\ningress " in line for line in told if "Deny" in line or "Allow" in line)
+    assert any("Deny" in line for line in told)
     assert "shop/web to pay/db: Deny" in page
 
 
