@@ -1,58 +1,34 @@
-"""Files of documents, YAML or JSON: one or many in a file, folders, standard input. Duplicate keys are refused, dates stay text."""
+"""Documents, as commands take them: of files, folders and standard input, YAML or JSON. What cannot be read is told all at once."""
 
-import json
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from api.input.files import Text, texts
+from api.input.json_text import JsonError, json_documents
+from api.input.yaml_text import YamlError, yaml_documents
 from federation.errors import Fault, InvalidInput
 from federation.identities import CLUSTER_LABEL
 from federation.kinds.registry import kind_of
 from federation.resources.codec import decode
 from federation.resources.metadata import Scope
 
-MAX_BYTES = 256 * 1024 * 1024
-SUFFIXES = (".yaml", ".yml", ".json")
-SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+HINT = "name files, folders, or - with -f"
+Document = tuple[str, Any]
+"""Where it was read (file and number, for people), and what it says."""
 
 
-class Loader(SafeLoader):  # type: ignore[misc]  # libyaml's loader has no types
-    """YAML as Kubernetes reads it."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    found: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
-        if key in found:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} stands twice", key_node.start_mark
-            )
-        found[key] = loader.construct_object(value_node, deep=True)
-    return found
-
-
-Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def documents(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """(source, document) pairs, in order. Raises InvalidInput naming file, line and fault."""
+def documents(paths: Iterable[str]) -> list[Document]:
+    """All documents, in order. Raises InvalidInput with every fault of every text, and when there is nothing at all."""
+    found: list[Document] = []
+    faults: list[Fault] = []
     for path in paths:
-        for source, text in _texts(path):
-            for number, document in enumerate(parse(source, text), start=1):
-                yield f"{source}, document {number}", document
+        for text in texts(path):
+            found += _documents_of(text, faults)
+    if faults:
+        raise InvalidInput(f"{len(faults)} fault(s) in what was to be read; nothing was done", faults=faults)
+    if all(document is None for _, document in found):
+        raise InvalidInput("there is no document", hint=HINT)
+    return found
 
 
 def load(paths: Iterable[str], cluster: str = "") -> list[dict[str, Any]]:
@@ -61,25 +37,35 @@ def load(paths: Iterable[str], cluster: str = "") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     faults: list[Fault] = []
     hint = ""
-    for source, document in documents(paths):
-        if document is None:
+    listed = [d for d in documents(paths) if d[1] is not None]
+    for source, item in (each for document in listed for each in _opened(*document, faults)):
+        try:
+            placed = at_home(item, cluster)
+            decode(placed)
+        except InvalidInput as error:
+            hint = hint or error.hint
+            inner = error.faults or (Fault("", error.message),)
+            faults += [Fault(f"{source}: {fault.pointer or '/'}", fault.message) for fault in inner]
             continue
-        is_list = isinstance(document, dict) and str(document.get("kind", "")).endswith("List")
-        for item in document.get("items") or () if is_list else [document]:
-            try:
-                item = at_home(item, cluster)
-                decode(item)
-            except InvalidInput as error:
-                hint = hint or error.hint
-                inner = error.faults or (Fault("", error.message),)
-                faults += [Fault(f"{source}: {fault.pointer or '/'}", fault.message) for fault in inner]
-                continue
-            found.append(item)
+        found.append(placed)
     if faults:
         raise InvalidInput(f"{len(faults)} fault(s); nothing was sent", hint=hint, faults=faults)
     if not found:
-        raise InvalidInput("there is no document", hint="name files, folders, or - with -f")
+        raise InvalidInput("there is no document", hint=HINT)
     return found
+
+
+def _opened(source: str, document: Any, faults: list[Fault]) -> Iterator[Document]:
+    """A list's items, or the document itself."""
+    if not isinstance(document, dict) or not str(document.get("kind", "")).endswith("List"):
+        yield source, document
+        return
+    items = document.get("items", [])
+    if not isinstance(items, list):
+        faults.append(Fault(f"{source}: /items", "a list is needed"))
+        return
+    for index, item in enumerate(items):
+        yield f"{source}, item {index}", item
 
 
 def at_home(document: Any, cluster: str) -> Any:
@@ -95,44 +81,35 @@ def at_home(document: Any, cluster: str) -> Any:
 
 def parse(source: str, text: str) -> list[Any]:
     """The documents of one text. Raises InvalidInput."""
-    try:
-        if source.endswith(".json"):
-            return [json.loads(text, object_pairs_hook=_object)]
-        return list(yaml.load_all(text, Loader=Loader))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}, line {error.lineno}: not JSON: {error.msg}") from error
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidInput(f"{source}{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InvalidInput(f"{source}: not YAML: {error}") from error
-    except RecursionError as error:
-        raise InvalidInput(f"{source}: nested too deep") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"key(s) stand twice: {', '.join(twice)}")
+    faults: list[Fault] = []
+    found = [document for _, document in _documents_of(Text(source, text), faults)]
+    if faults:
+        raise InvalidInput(f"{len(faults)} fault(s)", faults=faults)
     return found
 
 
-def _texts(path: str) -> Iterator[tuple[str, str]]:
-    if path == "-":
-        yield "standard input", sys.stdin.read()
+def _documents_of(text: Text, faults: list[Fault]) -> Iterator[Document]:
+    """The documents of a text, as far as it can be read; its faults are added to those that there are."""
+    if text.fault:
+        faults.append(Fault(text.source, text.fault))
         return
-    place = Path(path)
-    files = sorted(p for p in place.rglob("*") if p.suffix in SUFFIXES) if place.is_dir() else [place]
-    if place.is_dir() and not files:
-        raise InvalidInput(f"{path} holds no {', '.join(SUFFIXES)} file")
-    for file in files:
+    number = 0
+    try:
+        for number, (document, wrong) in enumerate(_read(text), start=1):
+            source = f"{text.source}, document {number}"
+            faults += [Fault(f"{source}: {fault.pointer or '/'}", fault.message) for fault in wrong]
+            yield source, document
+    except (JsonError, YamlError) as error:
+        faults.append(Fault(f"{text.source}, document {number + 1}", str(error)))
+
+
+def _read(text: Text) -> Iterator[tuple[Any, list[Fault]]]:
+    """By the file's name; what has none and looks like JSON is tried as such first: all JSON is YAML, but slower to read."""
+    if text.source.endswith(".json"):
+        return json_documents(text.text)
+    if text.text.lstrip()[:1] in ("{", "["):
         try:
-            if file.stat().st_size > MAX_BYTES:
-                raise InvalidInput(f"{file} is larger than {MAX_BYTES >> 20} MiB")
-            yield str(file), file.read_text()
-        except OSError as error:
-            raise InvalidInput(f"{file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidInput(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+            return iter(list(json_documents(text.text)))
+        except JsonError:
+            pass
+    return yaml_documents(text.text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.documents import MAX_BYTES
+from api.input.files import MAX_BYTES
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
