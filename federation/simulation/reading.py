@@ -20,7 +20,6 @@ from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
 from federation.simulation.inventory import KNOWN, Inventory, inventory_of
 from federation.simulation.reader import Reader
-from federation.simulation.services import add_services
 from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_documents
 
 OWN_KINDS = (
@@ -65,7 +64,6 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     listed = sort_documents(documents, READ)
     faults = list(listed.faults)
     stands = inventory_of(listed, cluster)
-    add_services(stands, listed, cluster)
     faults += stands.faults
     own = _own(listed, cluster, faults)
     base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")], stands.services)

@@ -22,6 +22,17 @@ picks = st.sampled_from
 OUTSIDE = (IPv4Address("8.8.8.8"), IPv6Address("2001:db8::8"))
 QUESTIONS = (("TCP", 80), ("TCP", 443), ("UDP", 53), ("ICMP", 0), ("SCTP", 80))
 SELECTORS = [{}, {"matchLabels": {"pod": "a"}}, {"matchExpressions": [{"key": "pod", "operator": "NotIn", "values": ["a"]}]}]  # fmt: skip
+EXCEPT_WORLD = [
+    {"key": "reserved:all", "operator": "Exists"},
+    {"key": "reserved:world-ipv4", "operator": "DoesNotExist"},
+]
+OUTSIDE_SERVICE = [
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside", "namespace": "y"}, "spec": {"ports": [{"port": 80}]}},
+    {
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "outside", "namespace": "y"},
+        "subsets": [{"addresses": [{"ip": "8.8.8.8"}, {"ip": "10.0.0.2"}, {"ip": "2001:db8::8"}], "ports": [{"port": 80}]}],
+    },
+]  # fmt: skip
 NAMESPACES = [
     {},
     {"matchLabels": {"ns": "y"}},
@@ -106,12 +117,17 @@ def cilium(draw: st.DrawFn, name: str) -> dict[str, Any]:
             {f"{side}CIDR": ["0.0.0.0/0"]},
             {f"{side}CIDRSet": [{"cidr": "2000::/3", "except": ["2001:db8::8/128"]}]},
             {f"{side}Entities": ["world-ipv6"]},
+            {f"{side}Endpoints": [{"matchLabels": {"reserved:world": ""}}, {"matchLabels": {"pod": "a"}}]},
+            {f"{side}Endpoints": [{"matchExpressions": EXCEPT_WORLD}]},
+            {f"{side}Nodes": [{"matchLabels": {"zone": "b"}}]},
+            {f"{side}Endpoints": [], f"{side}Entities": ["all"]},
             {f"{side}CIDRSet": [{"cidr": "8.0.0.0/8", "except": ["8.8.8.8/32"]}]},
             {},
         ]
         made = dict(draw(picks(choices)))
         if way == "egress" and draw(st.integers(0, 4)) == 0:
-            made = {"toServices": [{"k8sService": {"serviceName": "s", "namespace": "y"}}]}
+            name = draw(picks(["s", "outside"]))
+            made = {"toServices": [{"k8sService": {"serviceName": name, "namespace": "y"}}]}
         if draw(st.booleans()):
             made["toPorts"] = [
                 {
@@ -160,7 +176,9 @@ def numbered(world: World) -> tuple[World, dict[ObjectKey, IdentityNumber]]:
 def test_tables_say_what_the_engine_says(
     world_documents: list[dict[str, Any]], documents: list[dict[str, Any]]
 ) -> None:
-    world, numbers = numbered(read((str(n), d) for n, d in enumerate([*world_documents, *documents])).world)
+    world, numbers = numbered(
+        read((str(n), d) for n, d in enumerate([*world_documents, *OUTSIDE_SERVICE, *documents])).world
+    )
     tables, engine = compile_tables(world, world.endpoints), Engine(world)
     hosts = [ObjectKey("Node", cluster, "", name) for cluster, name in world.hosts]
     for subject in world.endpoints:
