@@ -1,13 +1,21 @@
-"""Who has which labels, as bitsets that change one member at a time: a selector over thousands is a few ANDs and ORs."""
+"""Who has which labels, as bitsets that change one member at a time: a selector over thousands is a few ANDs and ORs.
+
+A value that few have is kept as a list of their places: a bitset for each of as many values as there are members would grow with the
+square of their number (at 50,000 identities with a label of their own each, 300 MB and half of a build).
+"""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from federation.selectors.index import Bits, LabelIndex, union
+from federation.selectors.index import Bits, union
 from federation.selectors.tree import NAMESPACE_LABEL, All, And, Compare, Global, Has, In, Node, Not, Or
 
 K = TypeVar("K", bound=Hashable)
 Labels = Mapping[str, str]
+Holders = Bits | list[int]
+"""Who has a value: places as bits, or one by one."""
+FEW = 64
+"""Where one of so many has a value, bits take as much room as a list."""
 
 
 class Columns(Generic[K]):
@@ -20,7 +28,7 @@ class Columns(Generic[K]):
         self._places: dict[K, int] = {}
         self._labels: list[Labels] = []
         self._free: list[int] = []
-        self._with: dict[str, dict[str, Bits]] = {}
+        self._with: dict[str, dict[str, Holders]] = {}
         self._asked: dict[Node, Bits] = {}
 
     def __contains__(self, member: object) -> bool:
@@ -65,13 +73,13 @@ class Columns(Generic[K]):
             case All():
                 return self.everyone
             case Compare(key, "==", value):
-                return self._with.get(key, {}).get(value, 0)
+                return self._holding(key, value)
             case Has(key):
                 return self._having(key)
             case Global():
                 return self.everyone & ~self._having(NAMESPACE_LABEL)
             case Compare(key, "!=", value):
-                return self.everyone & ~self._with.get(key, {}).get(value, 0)
+                return self.everyone & ~self._holding(key, value)
             case And(operands):
                 bits = self.everyone
                 for operand in operands:
@@ -83,31 +91,45 @@ class Columns(Generic[K]):
                 return self.everyone & ~self._kept(operand)
             case In(key, wanted, is_negated):
                 values = self._with.get(key, {})
-                bits = union(values.get(value, 0) for value in wanted)
+                bits = _together(values.get(value, 0) for value in wanted)
                 return self.everyone & ~bits if is_negated else bits
             case Compare():
                 values = self._with.get(node.key, {})
-                return union(bits for value, bits in values.items() if node.matches({node.key: value}))
+                return _together(who for value, who in values.items() if node.matches({node.key: value}))
 
     def _kept(self, node: Node) -> Bits:
         """Answers about parts of selectors are kept until somebody's labels change."""
         if isinstance(node, Compare) and node.operator == "==":
-            return self._with.get(node.key, {}).get(node.value, 0)
+            return self._holding(node.key, node.value)
         known = self._asked.get(node)
         if known is None:
             known = self._asked[node] = self.matching(node)
         return known
 
+    def _holding(self, key: str, value: str) -> Bits:
+        who = self._with.get(key, {}).get(value, 0)
+        return who if isinstance(who, int) else bits_of(who)
+
     def _having(self, key: str) -> Bits:
-        return union(self._with.get(key, {}).values())
+        return _together(self._with.get(key, {}).values())
 
     def _build(self, labels: Mapping[K, Labels]) -> None:
         self.members = list(labels)
         self._labels = list(labels.values())
         self._free = []
         self._places = {member: place for place, member in enumerate(labels)}
-        index = LabelIndex(self._labels)
-        self.everyone, self._with = index.everyone, index.by_value()
+        self.everyone = (1 << len(self.members)) - 1
+        found: dict[str, dict[str, list[int]]] = {}
+        for place, each in enumerate(self._labels):
+            for key, value in each.items():
+                found.setdefault(key, {}).setdefault(value, []).append(place)
+        self._with = {
+            key: {value: self._packed(places) for value, places in values.items()}
+            for key, values in found.items()
+        }
+
+    def _packed(self, places: list[int]) -> Holders:
+        return places if len(places) * FEW < len(self.members) else bits_of(places)
 
     def _enter(self, member: K) -> None:
         if self._free:
@@ -122,18 +144,47 @@ class Columns(Generic[K]):
 
     def _label(self, place: int, labels: Labels) -> None:
         self._labels[place] = labels
-        bit = 1 << place
         for key, value in labels.items():
             values = self._with.setdefault(key, {})
-            values[value] = values.get(value, 0) | bit
+            who = values.get(value)
+            if who is None:
+                values[value] = self._packed([place])
+            elif isinstance(who, int):
+                values[value] = who | 1 << place
+            else:
+                who.append(place)
+                values[value] = self._packed(who)
 
     def _unlabel(self, place: int) -> None:
-        mask = ~(1 << place)
         for key, value in self._labels[place].items():
             values = self._with[key]
-            left = values[value] & mask
-            if left:
-                values[value] = left
+            who = values[value]
+            if isinstance(who, int):
+                values[value] = who = who & ~(1 << place)
             else:
+                who.remove(place)
+            if not who:
                 del values[value]
         self._labels[place] = {}
+
+
+def _together(parts: Iterable[Holders]) -> Bits:
+    """All that have any of some values."""
+    wide: list[Bits] = []
+    few: list[int] = []
+    for part in parts:
+        if isinstance(part, int):
+            wide.append(part)
+        else:
+            few += part
+    return union(wide) | bits_of(few)
+
+
+def bits_of(places: list[int]) -> Bits:
+    """Places as bits."""
+    if not places:
+        return 0
+    row = bytearray((max(places) >> 3) + 1)
+    for place in places:
+        row[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(row, "little")

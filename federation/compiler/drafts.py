@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from itertools import chain
 
-from federation.compiler.lines import SKIP, Line, Surroundings, lines_of
+from federation.compiler.change import Lists
+from federation.compiler.lines import ANY_PORT, SKIP, Line, Surroundings, lines_of
 from federation.compiler.predicates import Predicate
 from federation.policy import model
 from federation.policy.parties import Party
@@ -20,6 +23,9 @@ Token = tuple[str, ...]
 """What a policy's lines depend on besides itself: ("port", name), ("service", namespace, name), ("sets",)."""
 SETS: Token = ("sets",)
 Rules = tuple[CompiledRule, ...]
+Question = tuple[int, int, int, int]
+"""What a rule asks of the peer: its bits."""
+NO_QUESTION: Question = (NO_BIT, NO_BIT, NO_BIT, NO_BIT)
 
 
 @dataclass(eq=False, slots=True)
@@ -52,8 +58,18 @@ class Draft:
     key: tuple[object, ...]
     rules: tuple[tuple[RuleReference, tuple[Line, ...]], ...]
     uses: int = 0
+    is_numbered: bool = False
+    """Whether its references are counted among those that have ids."""
     compiled: Rules | None = None
     """With `next_tier` counted from the line itself, and 0 for the tier's end."""
+    questions: tuple[Question, ...] = ()
+    """Of each rule."""
+    has_skips: bool = False
+
+    @property
+    def references(self) -> Iterator[RuleReference]:
+        """All that its lines can be the reason of a verdict for."""
+        return (reference for reference, _ in self.rules)
 
     def predicates(self) -> Iterator[Predicate]:
         """Those that its lines ask, each as often as it is asked."""
@@ -69,7 +85,84 @@ class Side:
     key: tuple[object, ...]
     tiers: tuple[tuple[RuleReference, bool, tuple[Draft, ...]], ...]
     uses: int = 0
-    rules: Rules | None = None
+    rules: Rules = ()
+
+    @property
+    def ends(self) -> Iterator[RuleReference]:
+        """Of its tiers."""
+        return (reference for reference, _, _ in self.tiers)
+
+    @property
+    def drafts(self) -> Iterator[Draft]:
+        """Of all tiers."""
+        return chain.from_iterable(drafts for _, _, drafts in self.tiers)
+
+
+class RuleIds:
+    """Numbers of all that can be the reason of a verdict, by how many name it."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[RuleReference, int] = {}
+        self._uses: dict[RuleReference, int] = {}
+        self._free: list[int] = []
+
+    def take(self, references: Iterable[RuleReference]) -> None:
+        """Count uses; what had none gets its number, in an order that depends on the references only."""
+        unknown: set[RuleReference] = set()
+        for reference in references:
+            uses = self._uses.get(reference, 0)
+            self._uses[reference] = uses + 1
+            if not uses:
+                unknown.add(reference)
+        for reference in sorted(unknown, key=_reference_order):
+            self.numbers[reference] = heappop(self._free) if self._free else len(self.numbers) + 1
+
+    def give_back(self, references: Iterable[RuleReference]) -> None:
+        """Count uses down; what has none loses its number."""
+        for reference in references:
+            self._uses[reference] -= 1
+            if not self._uses[reference]:
+                del self._uses[reference]
+                heappush(self._free, self.numbers.pop(reference))
+
+
+class Classes:
+    """Pairs of lists that subjects have, numbered."""
+
+    def __init__(self) -> None:
+        self.lists: list[Lists | None] = []
+        """By number; None: it is free."""
+        self._numbers: dict[Lists, int] = {}
+        self._uses: dict[int, int] = {}
+        self._free: list[int] = []
+
+    def number_of(self, lists: Lists) -> tuple[int, bool]:
+        """Its number, and whether it is new."""
+        fresh = self._free[0] if self._free else len(self.lists)
+        number = self._numbers.setdefault(lists, fresh)
+        if number != fresh:
+            return number, False
+        if self._free:
+            heappop(self._free)
+            self.lists[number] = lists
+        else:
+            self.lists.append(lists)
+        return number, True
+
+    def enter(self, number: int) -> None:
+        """A subject has it."""
+        self._uses[number] = self._uses.get(number, 0) + 1
+
+    def leave(self, number: int) -> bool:
+        """A subject has it no more; whether it is gone."""
+        self._uses[number] -= 1
+        lists = self.lists[number]
+        if self._uses[number] or lists is None:
+            return False
+        del self._uses[number], self._numbers[lists]
+        self.lists[number] = None
+        heappush(self._free, number)
+        return True
 
 
 def draft_of(
@@ -88,18 +181,15 @@ def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReferen
     """The list of a side."""
     assembled: list[CompiledRule] = []
     for reference, is_passing, drafts in side.tiers:
-        tier: list[CompiledRule] = []
         for draft in drafts:
             if draft.compiled is None:
-                draft.compiled = tuple(
-                    _compiled(line, bits, ids[r], len(lines) - place if line.action == SKIP else 0)
-                    for r, lines in draft.rules
-                    for place, line in enumerate(lines)
-                )
-            tier += draft.compiled
-        tier.append(
-            CompiledRule(action=RuleAction.PASS if is_passing else RuleAction.DENY, rule_id=ids[reference])
-        )
+                _number_lines(draft, bits, ids)
+        action = RuleAction.PASS if is_passing else RuleAction.DENY
+        end_of_tier = CompiledRule(action=action, rule_id=ids[reference])
+        if any(draft.has_skips for draft in drafts):
+            tier = [rule for draft in drafts for rule in draft.compiled or ()] + [end_of_tier]
+        else:
+            tier = _reachable(drafts, end_of_tier)
         start = len(assembled)
         end = start + len(tier)
         assembled += (
@@ -111,15 +201,58 @@ def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReferen
     return tuple(assembled)
 
 
-def references_of(sides: Iterable[Side]) -> Iterator[RuleReference]:
-    """All that can be named as the reason of a verdict."""
-    for side in sides:
-        for reference, _, drafts in side.tiers:
-            yield reference
-            yield from (found for draft in drafts for found, _ in draft.rules)
+def _number_lines(draft: Draft, bits: Mapping[Predicate, int], ids: Mapping[RuleReference, int]) -> None:
+    draft.compiled = tuple(
+        _compiled(line, bits, ids[r], len(lines) - place if line.action == SKIP else 0)
+        for r, lines in draft.rules
+        for place, line in enumerate(lines)
+    )
+    draft.questions = tuple((r.bit, r.not_bit, r.net_bit, r.not_net_bit) for r in draft.compiled)
+    draft.has_skips = any(r.next_tier for r in draft.compiled)
 
 
-def reference_order(reference: RuleReference) -> tuple[str, bool, str, str, int]:
+def _reachable(drafts: Iterable[Draft], end: CompiledRule) -> list[CompiledRule]:
+    """The rules of a tier without those that never match first: an earlier one asks the same of the peer, or nothing, and takes all
+    their ports. Every match leaves the tier, so that whoever comes to a rule has met all before it."""
+    met: dict[Question, list[CompiledRule]] = {}
+    reached = []
+    pairs = chain.from_iterable(zip(d.compiled or (), d.questions, strict=True) for d in drafts)
+    for rule, question in chain(pairs, ((end, NO_QUESTION),)):
+        known = met.get(question)
+        of_all = met.get(NO_QUESTION)
+        if (known and any(_does_take(other, rule) for other in known)) or (
+            of_all and any(_does_take(other, rule) for other in of_all)
+        ):
+            continue
+        reached.append(rule)
+        if known is None:
+            met[question] = [rule]
+        else:
+            known.append(rule)
+    return reached
+
+
+def _does_take(one: CompiledRule, other: CompiledRule) -> bool:
+    """Whether a rule matches every packet that another does, as far as ports and protocols go."""
+    if (
+        one.source_ports == one.destination_ports == ANY_PORT
+        and not one.protocol
+        and one.icmp_type == one.icmp_code == -1
+    ):
+        return not one.is_icmp_negated
+    return (
+        one.destination_ports[0] <= other.destination_ports[0]
+        and one.destination_ports[1] >= other.destination_ports[1]
+        and one.source_ports == other.source_ports
+        and one.protocol == other.protocol
+        and one.is_protocol_negated == other.is_protocol_negated
+        and one.icmp_type == other.icmp_type
+        and one.icmp_code == other.icmp_code
+        and one.is_icmp_negated == other.is_icmp_negated
+    )
+
+
+def _reference_order(reference: RuleReference) -> tuple[str, bool, str, str, int]:
     """Sort key."""
     policy = reference.policy
     return (reference.tier, policy is None, str(policy), reference.section, reference.index or 0)

@@ -17,7 +17,9 @@ class Holders:
     """Endpoints' named ports by name and number."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[PortNumber, dict[int, int]]] = {}
+        self.renumbered: set[str] = set()
+        """Names that got or lost a number since somebody emptied this."""
+        self._known: dict[str, dict[PortNumber, dict[Code, int]]] = {}
         """By name, number and address: how many endpoints say so."""
 
     def numbers(self, name: str) -> tuple[PortNumber, ...]:
@@ -40,8 +42,13 @@ class Holders:
 
     def _count(self, held: Held, step: int) -> int:
         name, number, address = held
-        numbers = self._known.setdefault(name, {})
-        addresses = numbers.setdefault(number, {})
+        numbers = self._known.get(name)
+        if numbers is None:
+            numbers = self._known[name] = {}
+        addresses = numbers.get(number)
+        if addresses is None:
+            addresses = numbers[number] = {}
+            self.renumbered.add(name)
         count = addresses.get(address, 0) + step
         if count:
             addresses[address] = count
@@ -49,20 +56,18 @@ class Holders:
             del addresses[address]
             if not addresses:
                 del numbers[number]
+                self.renumbered.add(name)
         return count
 
 
 def _held(endpoint: Endpoint | None) -> tuple[Held, ...]:
     if endpoint is None or not endpoint.spec.ports:
         return ()
-    addresses = [code_of_address(address) for address in endpoint.spec.addresses]
-    return tuple(
-        {
-            (port.name, (protocol_number(port.protocol), port.port), address): None
-            for port in endpoint.spec.ports
-            for address in addresses
-        }
-    )
+    spec = endpoint.spec
+    numbers = [(port.name, (protocol_number(port.protocol), port.port)) for port in spec.ports]
+    addresses = map(code_of_address, spec.addresses)
+    held = [(name, number, address) for address in addresses for name, number in numbers]
+    return tuple(held) if len(held) == 1 else tuple(dict.fromkeys(held))
 
 
 def is_within(address: Code, nets: tuple[model.Prefix, ...]) -> bool:

@@ -25,8 +25,9 @@ def code_of(net: Prefix) -> Code:
 
 def code_of_address(address: IPv4Address | IPv6Address) -> Code:
     """The number of the prefix that holds an address alone."""
-    code = int(address) << 8 | address.max_prefixlen
-    return code if address.version == 4 else V6 | code
+    width = address.max_prefixlen
+    code = int(address) << 8 | width
+    return code if width == 32 else V6 | code
 
 
 def net_of(code: Code) -> Prefix:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 
 from federation.compiler.anchors import Anchors
-from federation.compiler.columns import Columns
+from federation.compiler.columns import Columns, bits_of
 from federation.compiler.holders import Held, Holders, is_within
 from federation.compiler.predicates import NetsPredicate, PeerPredicate, PortNumber, PortPredicate, Predicate
 from federation.compiler.prefixes import Code, Prefixes, code_of
@@ -82,6 +82,8 @@ class Questions:
 
     def move_ports(self, added: Iterable[Held], removed: Iterable[Held]) -> None:
         """Addresses that have a named port now, or have it no more."""
+        if not self._by_port:
+            return
         for held, is_added in [(h, False) for h in removed] + [(h, True) for h in added]:
             name, number, address = held
             for predicate in self._by_port.get((name, number), ()):
@@ -164,7 +166,7 @@ class Questions:
         for place, found in columns.items():
             number = self.identities.members[place]
             if number is not None:
-                row = _row(found) if is_many else sum(1 << bit for bit in found)
+                row = bits_of(found) if is_many else sum(1 << bit for bit in found)
                 self._write(number, self.rows.get(number, 0) | row)
 
     def _fill_sources(self, fresh: list[PeerPredicate]) -> None:
@@ -236,10 +238,3 @@ def _common(one: tuple[Prefix, ...], other: tuple[Prefix, ...], is_end: bool) ->
 
 def _codes(nets: Iterable[Prefix]) -> list[Code]:
     return [code_of(net) for net in nets]
-
-
-def _row(bits: list[int]) -> int:
-    row = bytearray((max(bits) >> 3) + 1)
-    for bit in bits:
-        row[bit >> 3] |= 1 << (bit & 7)
-    return int.from_bytes(row, "little")

@@ -28,10 +28,6 @@ class LabelIndex:
         self._having: dict[str, Bits] = {key: union(values.values()) for key, values in self._with.items()}
         self._asked: dict[Node, Bits] = {}
 
-    def by_value(self) -> dict[str, dict[str, Bits]]:
-        """Bits by label and value: the caller's own from now on."""
-        return self._with
-
     def matching(self, node: Node) -> Bits:
         """The label sets that a selector's tree matches; what `Node.matches` says of each."""
         known = self._asked.get(node)
