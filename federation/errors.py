@@ -24,6 +24,21 @@ Every class has a stable `code`, which REST problems, the command line and statu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+MAX_SHOWN = 100
+"""Faults that people are shown of one error; programs get all."""
+MAX_MESSAGE = 4000
+"""Characters of one fault: it may quote what a user wrote, which may be a megabyte."""
+SHORT = Repr()
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
+SHORT.maxlevel = 3
+
+
+def shown(value: Any) -> str:
+    """What a user gave, in so few characters that a message can quote it."""
+    return SHORT.repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +58,16 @@ class CausewayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.faults = tuple(faults)
+        self.faults = tuple(
+            f if len(f.message) <= MAX_MESSAGE else Fault(f.pointer, f.message[:MAX_MESSAGE] + "…")
+            for f in faults
+        )
 
     def __str__(self) -> str:
-        lines = [self.message, *(f"  {fault.pointer or '/'}: {fault.message}" for fault in self.faults)]
+        shown = self.faults[:MAX_SHOWN]
+        lines = [self.message, *(f"  {fault.pointer or '/'}: {fault.message}" for fault in shown)]
+        if more := len(self.faults) - len(shown):
+            lines.append(f"  … and {more} more")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)

@@ -7,6 +7,7 @@ text. Tags that would make objects are refused. An anchor's expansion is paid fo
 
 import re
 from collections.abc import Callable, Iterator
+from sys import intern
 from typing import Any
 
 import yaml
@@ -129,7 +130,7 @@ class _Builder:
         if is_merge:
             top.key = top.merges
             return
-        top.key = text
+        top.key = intern(text)
         if text in top.value:
             self.fault(f"key {text!r} stands twice", event)
         elif UNFIT.search(text):

@@ -14,15 +14,16 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from federation.errors import Fault, InvalidInput
+from federation.errors import Fault, InvalidInput, shown
 from federation.kinds.registry import kind_of
 from federation.resources.foreign import framed, pointer_in
-from federation.resources.grammar import LABEL_KEY, LABEL_VALUE, NAME
+from federation.resources.grammar import escaped, label_faults, name_faults, quotes_missing
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, Metadata, Resource, Scope
 
 C = TypeVar("C")
 DOCUMENT_KEYS = {"apiVersion", "kind", "metadata", "spec", "status"}
+NOUNS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def decode(document: Any, *, is_trusted: bool = False) -> AnyResource:
@@ -50,7 +51,7 @@ def _decoded(kind: Kind, document: Mapping[str, Any], *, is_trusted: bool) -> An
     faults: list[Fault] = []
     for key in sorted(set(document) - DOCUMENT_KEYS):
         faults.append(
-            Fault(f"/{_escape(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}")
+            Fault(f"/{escaped(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}")
         )
     metadata = _structure(document.get("metadata", {}), Metadata, "/metadata", faults)
     spec = _structure(document.get("spec") or {}, kind.spec, "/spec", faults)
@@ -101,19 +102,11 @@ def metadata_faults(metadata: Metadata, kind: Kind) -> list[Fault]:
         )
         if value and not is_allowed:
             faults.append(Fault(f"/metadata/{part}", f"a {kind.name} has no {part}"))
-        elif (value or is_needed) and not NAME.fullmatch(value):
-            what = (
-                "is needed"
-                if not value
-                else f"{value!r} is not a name (lower case letters, digits, '-' and '.')"
-            )
-            faults.append(Fault(f"/metadata/{part}", what))
-    for key, value in metadata.labels.items():
-        if not LABEL_KEY.fullmatch(key):
-            faults.append(Fault(f"/metadata/labels/{_escape(key)}", "not a label key"))
-        if not LABEL_VALUE.fullmatch(value):
-            faults.append(Fault(f"/metadata/labels/{_escape(key)}", f"{value!r} is not a label value"))
-    return faults
+        elif value:
+            faults += name_faults(part, value)
+        elif is_needed:
+            faults.append(Fault(f"/metadata/{part}", "is needed"))
+    return [*faults, *label_faults("/metadata/labels", metadata.labels)]
 
 
 def json_name(field: Any) -> str:
@@ -124,7 +117,7 @@ def json_name(field: Any) -> str:
 
 def _structure(value: Any, cls: type[Any], pointer: str, faults: list[Fault]) -> Any:
     if not isinstance(value, Mapping):
-        faults.append(Fault(pointer, f"an object is needed, not {value!r}"))
+        faults.append(Fault(pointer, f"an object is needed, not {shown(value)}"))
         return None
     try:
         return CONVERTER.structure(value, cls)
@@ -142,7 +135,7 @@ def _faults_of(error: BaseException, pointer: str, cls: type[Any] | None) -> lis
             found = [
                 fault
                 for child, note in noted
-                for fault in _faults_of(child, f"{pointer}/{_escape(names.get(note.name, note.name))}", None)
+                for fault in _faults_of(child, f"{pointer}/{escaped(names.get(note.name, note.name))}", None)
             ]
             return found + [fault for child in plain for fault in _faults_of(child, pointer, owner)]
         case IterableValidationError():
@@ -150,13 +143,13 @@ def _faults_of(error: BaseException, pointer: str, cls: type[Any] | None) -> lis
             found = [
                 fault
                 for child, note in noted_items
-                for fault in _faults_of(child, f"{pointer}/{_escape(str(note.index))}", None)
+                for fault in _faults_of(child, f"{pointer}/{escaped(str(note.index))}", None)
             ]
             return found + [fault for child in plain for fault in _faults_of(child, pointer, None)]
         case ForbiddenExtraKeysError():
             known = ", ".join(sorted(json_name(f) for f in fields(error.cl)))
             return [
-                Fault(f"{pointer}/{_escape(k)}", f"unknown field; known: {known}")
+                Fault(f"{pointer}/{escaped(k)}", f"unknown field; known: {known}")
                 for k in sorted(error.extra_fields)
             ]
         case KeyError():
@@ -177,10 +170,6 @@ def _invalid(document: Mapping[str, Any], kind: Kind, faults: list[Fault]) -> In
     return InvalidInput(f"{kind.name} {name!r} is not valid", faults=faults)
 
 
-def _escape(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
-
-
 def _prefix(value: Any, _type: Any = None) -> IPv4Network | IPv6Network:
     try:
         return ip_network(value if isinstance(value, str) else str(value))
@@ -188,12 +177,12 @@ def _prefix(value: Any, _type: Any = None) -> IPv4Network | IPv6Network:
         if "has host bits set" in str(error):
             canonical = ip_network(value, strict=False)
             raise ValueError(f"{value} has host bits set; the canonical prefix is {canonical}") from None
-        raise ValueError(f"{value!r} is not a prefix (like 10.0.0.0/8 or fd00::/8)") from None
+        raise ValueError(f"{shown(value)} is not a prefix (like 10.0.0.0/8 or fd00::/8)") from None
 
 
 def _address(value: Any, _type: Any = None) -> IPv4Address | IPv6Address:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not an address")
+        raise TypeError(f"{shown(value)} is not an address")
     return ip_address(value)
 
 
@@ -201,7 +190,9 @@ def _exactly(cls: type[Any]) -> Any:
     def structure(value: Any, _type: Any) -> Any:
         is_bool_for_number = isinstance(value, bool) and cls is not bool
         if is_bool_for_number or not isinstance(value, (int, float) if cls is float else cls):
-            raise TypeError(f"a {cls.__name__} is needed, not {value!r}")
+            raise TypeError(
+                f"{NOUNS[cls]} is needed, not {shown(value)}{quotes_missing(value) if cls is str else ''}"
+            )
         return cls(value)
 
     return structure
@@ -219,7 +210,7 @@ def _one_of(value: Any, union: Any) -> Any:
         if member is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
     names = " or ".join(member.__name__ for member in members if member is not type(None))
-    raise TypeError(f"{names} is needed, not {value!r}")
+    raise TypeError(f"{names} is needed, not {shown(value)}")
 
 
 def _is_tuple(hint: Any) -> bool:
@@ -232,7 +223,7 @@ def _list_of(converter: Converter, member: Any) -> Any:
 
     def structure(value: Any, _type: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise TypeError(f"a list is needed, not {value!r}")
+            raise TypeError(f"a list is needed, not {shown(value)}")
         return tuple(inner(value, list[member]))
 
     return structure

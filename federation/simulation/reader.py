@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.kinds.endpoint import NamedPort
 from federation.policy.world import Address
+from federation.resources.grammar import escaped, label_faults, name_faults, quotes_missing
 from federation.simulation.sources import Sourced, SourceFault
 
 PORT_PROTOCOLS = ("TCP", "UDP", "SCTP")
+MAPPINGS = (dict, Mapping)
+"""The common one first: asking whether it is a Mapping takes five times as long."""
 
 
 class Reader:
@@ -28,38 +31,47 @@ class Reader:
         """The value at a path of mappings, of that type; the default when absent or wrong (with a fault)."""
         value: Any = self.document
         for place, name in enumerate(path):
-            if not isinstance(value, Mapping):
+            if not isinstance(value, MAPPINGS):
                 self.fault("/" + "/".join(path[:place]), "an object is needed")
                 return default
             value = value.get(name)
             if value is None:
                 return default
         if not isinstance(value, of):
-            self.fault("/" + "/".join(path), f"{value!r} is of the wrong type")
+            self.fault("/" + "/".join(path), f"{shown(value)} is of the wrong type")
             return default
         return value
 
     def labels(self, *path: str) -> dict[str, str]:
-        """A mapping of texts."""
+        """A mapping of texts, written as labels are."""
         found = self.at(*path, of=Mapping, default={})
-        wrong = [key for key, value in found.items() if not isinstance(value, str)]
-        for key in wrong:
-            escaped = key.replace("~", "~0").replace("/", "~1")
-            self.fault("/" + "/".join(path) + f"/{escaped}", f"{found[key]!r} is not text: put it in quotes")
-        return {key: value for key, value in found.items() if key not in wrong}
+        pointer = "/" + "/".join(path)
+        texts = {key: value for key, value in found.items() if isinstance(value, str)}
+        for key in (key for key in found if key not in texts):
+            self.fault(f"{pointer}/{escaped(key)}", _not_text(found[key]))
+        for fault in label_faults(pointer, texts):
+            self.fault(fault.pointer, fault.message)
+        return texts
 
     @property
     def name(self) -> str:
         """metadata.name; a fault when there is none."""
-        name = str(self.at("metadata", "name", default=""))
-        if not name:
+        name = self.at("metadata", "name", default=None, of=object)
+        if name is None or name == "":
             self.fault("/metadata/name", "is needed")
-        return name
+        return self._named("name", name)
 
     @property
     def namespace(self) -> str:
         """metadata.namespace, or `default`."""
-        return str(self.at("metadata", "namespace") or "default")
+        return self._named("namespace", self.at("metadata", "namespace", of=object) or "default")
+
+    def _named(self, part: str, value: Any) -> str:
+        if value is not None and not isinstance(value, str):
+            self.fault(f"/metadata/{part}", _not_text(value))
+        for fault in name_faults(part, value) if isinstance(value, str) and value else ():
+            self.fault(fault.pointer, fault.message)
+        return str(value)
 
     def objects(self, *path: str) -> list[Mapping[str, Any]]:
         """A list of mappings."""
@@ -100,6 +112,10 @@ class Reader:
                 self.fault(f"{at}/protocol", f"{protocol!r} is not one of TCP, UDP, SCTP")
                 continue
             yield NamedPort(name=str(port.get("name", "")), port=number, protocol=protocol)
+
+
+def _not_text(value: Any) -> str:
+    return f"text is needed, not {shown(value)}{quotes_missing(value)}"
 
 
 def list_of(value: Any) -> list[Any]:
