@@ -22,6 +22,8 @@ from federation.selectors.parser import selector_of
 from federation.selectors.tree import Global, Has, In, renamed
 
 NAME_KEYS = ("projectcalico.org/name", "kubernetes.io/metadata.name")
+OF_NAMESPACE, OF_ACCOUNT = "pcns.", "pcsa."
+"""How Calico's names of labels begin that an end has of its namespace, of its service account."""
 TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
 
 
@@ -36,7 +38,7 @@ def policy_of(policy: Policy) -> model.Policy:
         else model.Stage.NORMAL
     )
     is_of_hosts_only = stage is not model.Stage.NORMAL
-    is_namespaced = bool(key.namespace or spec.namespace_selector)
+    is_namespaced = bool(key.namespace or spec.namespace_selector or spec.service_account_selector)
     return model.Policy(
         key=key,
         tier=spec.tier,
@@ -60,7 +62,7 @@ def policy_of(policy: Policy) -> model.Policy:
 
 def subject_selector(spec: PolicySpec, key: ObjectKey) -> Selector:
     """Which ends a policy applies to."""
-    selected = parse(spec.selector)
+    selected = of_ends(spec.selector)
     if key.namespace:
         selected = and_(selected, equals(NAMESPACE_LABEL, key.namespace))
     if key.cluster:
@@ -112,7 +114,7 @@ def match_of(entity: EntityRule, namespace: str, *, is_destination: bool) -> mod
     is_selecting = bool(entity.selector or entity.not_selector or entity.namespace_selector or accounts)
     if not is_selecting:
         return _match(entity, None, None, references, is_same_cluster=False)
-    selected = parse(entity.selector)
+    selected = of_ends(entity.selector)
     if accounts and accounts.names:
         selected = and_(
             selected, selector_of(In(SERVICE_ACCOUNT_LABEL, tuple(sorted(set(accounts.names))), False))
@@ -124,10 +126,10 @@ def match_of(entity: EntityRule, namespace: str, *, is_destination: bool) -> mod
         selected = and_(selected, namespaces(entity.namespace_selector))
     elif namespace:
         selected = and_(selected, equals(NAMESPACE_LABEL, namespace))
-    is_global_peer = entity.namespace_selector.strip(" \t") == "global()"
-    names_cluster = CLUSTER_LABEL in selected.keys | parse(entity.not_selector).keys
+    is_global_peer = isinstance(parse(entity.namespace_selector).node, Global)
+    unwanted = of_ends(entity.not_selector) if entity.not_selector else None
+    names_cluster = CLUSTER_LABEL in selected.keys | (unwanted.keys if unwanted else frozenset())
     is_same_cluster = bool(namespace) and not is_global_peer and not names_cluster
-    unwanted = parse(entity.not_selector) if entity.not_selector else None
     if not is_positive and not namespace:
         return _match(entity, None, unwanted, references, is_same_cluster=False)
     if unwanted is not None:
@@ -144,9 +146,30 @@ def _match(
     is_same_cluster: bool,
 ) -> model.Match:
     return model.Match(
-        kinds=None if selector is None else model.LABELLED, selector=selector, not_selector=not_selector, nets=entity.nets,
+        kinds=_kinds(entity, selector), selector=selector, not_selector=not_selector, nets=entity.nets,
         not_nets=entity.not_nets, ports=entity.ports, not_ports=entity.not_ports, services=services, is_same_cluster=is_same_cluster,
     )  # fmt: skip
+
+
+def _kinds(entity: EntityRule, selector: Selector | None) -> frozenset[model.PartyKind] | None:
+    """Service accounts are of workloads, whatever their selector excludes."""
+    if selector is None:
+        return None
+    return model.LABELLED if entity.service_accounts is None else model.WORKLOADS
+
+
+def of_ends(text: str) -> Selector:
+    """A selector over ends' labels as Calico names them."""
+    selector = parse(text)
+    is_renamed = any(key.startswith((OF_NAMESPACE, OF_ACCOUNT)) for key in selector.keys)
+    return selector_of(renamed(selector.node, end_key)) if is_renamed else selector
+
+
+def end_key(key: str) -> str:
+    """Under which name an end carries what Calico calls `key`."""
+    if key.startswith(OF_NAMESPACE):
+        return namespace_key(key.removeprefix(OF_NAMESPACE))
+    return account_key(key.removeprefix(OF_ACCOUNT)) if key.startswith(OF_ACCOUNT) else key
 
 
 def namespaces(text: str) -> Selector:

@@ -1,7 +1,7 @@
 """GlobalNetworkPolicy: rules for endpoints of every cluster that its selector selects. And its staged kind, which is kept,
 never enforced."""
 
-from federation.kinds.tier import CALICO_VERSION
+from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Scope
 from federation.rules import policies
@@ -16,7 +16,7 @@ KIND = Kind(
     check=policies.check,
     complete=policies.complete,
     columns=policies.COLUMNS,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
 )
 
 STAGED_KIND = Kind(
@@ -28,5 +28,5 @@ STAGED_KIND = Kind(
     check=policies.check,
     complete=policies.complete,
     columns=policies.COLUMNS,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
 )

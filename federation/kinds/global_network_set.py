@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from federation.errors import Fault
 from federation.identities import NAMESPACE_LABEL
-from federation.kinds.tier import CALICO_VERSION
+from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import annotation_faults
@@ -40,7 +40,7 @@ KIND = Kind(
     scope=Scope.FEDERATION,
     spec=NetworkSetSpec,
     check=check,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
 )
 
@@ -51,7 +51,7 @@ NAMESPACED_KIND = Kind(
     scope=Scope.NAMESPACE,
     spec=NetworkSetSpec,
     check=check,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
     is_cluster_optional=True,
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from federation.errors import Fault
 from federation.kinds.endpoint import Address, NamedPort
-from federation.kinds.tier import CALICO_VERSION
+from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import INTERFACE, PORT, annotation_faults, name_faults
@@ -62,5 +62,5 @@ KIND = Kind(
     scope=Scope.CLUSTER,
     spec=HostEndpointSpec,
     check=check,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
 )

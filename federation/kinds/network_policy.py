@@ -4,7 +4,7 @@ staged kind, which is kept, never enforced."""
 from collections.abc import Iterable
 
 from federation.errors import Fault
-from federation.kinds.tier import CALICO_VERSION
+from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Scope
 from federation.rules import policies
@@ -29,7 +29,7 @@ KIND = Kind(
     check=check,
     complete=policies.complete,
     columns=policies.COLUMNS,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     is_cluster_optional=True,
 )
 
@@ -42,6 +42,6 @@ STAGED_KIND = Kind(
     check=check,
     complete=policies.complete,
     columns=policies.COLUMNS,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     is_cluster_optional=True,
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from federation.errors import Fault
-from federation.kinds.tier import CALICO_VERSION
+from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.grammar import LABEL_KEY, LABEL_VALUE
 from federation.resources.kind import Kind
 from federation.resources.metadata import Resource, Scope, Status
@@ -46,5 +46,5 @@ KIND = Kind(
     scope=Scope.FEDERATION,
     spec=ProfileSpec,
     check=check,
-    accepted_versions=(CALICO_VERSION,),
+    accepted_versions=CALICO_VERSIONS,
 )

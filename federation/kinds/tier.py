@@ -9,6 +9,8 @@ from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import MAX_TIER_NAME, TIER, annotation_faults, order_faults
 
 CALICO_VERSION = "projectcalico.org/v3"
+CALICO_VERSIONS = (CALICO_VERSION, "crd.projectcalico.org/v1")
+"""As Calico's API shows a resource, and as kubectl shows what that API stores."""
 RESERVED: dict[str, tuple[float, str]] = {
     "kube-admin": (1_000.0, "Pass"),
     "default": (1_000_000.0, "Deny"),
@@ -56,7 +58,7 @@ KIND = Kind(
     scope=Scope.FEDERATION,
     spec=TierSpec,
     check=check,
-    accepted_versions=(API_VERSION, CALICO_VERSION),
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(
         Column(title="ORDER", value=lambda r: "" if r.spec.order is None else f"{r.spec.order:g}"),
         Column(title="DEFAULT ACTION", value=lambda r: r.spec.default_action),

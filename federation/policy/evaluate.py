@@ -94,6 +94,9 @@ class Engine:
         for host in world.hosts.values():
             party = host_party(world, host)
             self._parties[ObjectKey("Node", host.cluster, "", host.name)] = party
+        for face in world.faces:
+            if face.endpoint is not None:
+                self._parties[face.endpoint] = host_party(world, face)
         self._by_address: dict[Address, Party] = {}
         for party in self._parties.values():
             for address in party.addresses:

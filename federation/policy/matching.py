@@ -11,6 +11,7 @@ from federation.rules.protocols import WITH_PORTS
 from federation.selectors import Selector
 
 ICMP_PROTOCOLS = (1, 58)
+HOST_ENDPOINT_ONLY = frozenset({model.PartyKind.HOST_ENDPOINT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Matcher:
     def _select(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
         kinds, selector = match.kinds, match.selector
         is_near = not cluster or party.cluster in ("", cluster)
-        if is_near and (kinds is None or not kinds.isdisjoint(party.kinds)):
+        if is_near and (kinds is None or _is_of(kinds, party, address)):
             is_labelled = selector is None or (party.key is not None and selector.matches(party.labels))
             if is_labelled:
                 return True
@@ -108,7 +109,11 @@ class Matcher:
         )
 
     def _is_matched(self, selector: Selector, party: Party, address: Address | None) -> bool:
-        if party.key is not None and selector.matches(party.labels):
+        if (
+            party.key is not None
+            and _is_of(model.LABELLED, party, address)
+            and selector.matches(party.labels)
+        ):
             return True
         return any(
             _is_in(address, nets.nets) and selector.matches(nets.labels) for nets in self.world.network_sets
@@ -146,6 +151,12 @@ def _transport_mismatch(rule: model.Rule, asked: Asked) -> str:
 def _is_icmp(wanted: IcmpMatch, asked: Asked) -> bool:
     kind, code = asked.icmp
     return asked.protocol in ICMP_PROTOCOLS and wanted.type in (None, kind) and wanted.code in (None, code)
+
+
+def _is_of(kinds: frozenset[model.PartyKind], party: Party, address: Address | None) -> bool:
+    """Whether an end is of one of these kinds; a host endpoint is one where it expects the address."""
+    shared = kinds & party.kinds
+    return bool(shared) and (shared != HOST_ENDPOINT_ONLY or address in party.selectable)
 
 
 def _is_in(address: Address | None, nets: tuple[model.Prefix, ...]) -> bool:

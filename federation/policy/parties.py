@@ -40,6 +40,8 @@ class Party:
     """Its own and the inherited ones. Of a host: its host endpoint's, and its node's under `node_key`."""
     cluster: str = ""
     node: str = ""
+    selectable: tuple[Address, ...] = ()
+    """Of a host endpoint: the addresses at which Calico's selectors find it as a peer."""
     ports: tuple[NamedPort, ...] = ()
     profiles: tuple[str, ...] = ()
 
@@ -61,21 +63,22 @@ def party_of_endpoint(world: World, endpoint: Endpoint) -> Party:
     """A workload."""
     meta, spec = endpoint.metadata, endpoint.spec
     account = spec.service_account
+    profiles = (f"kns.{meta.namespace}", *((f"ksa.{meta.namespace}.{account}",) if account else ()))
     return Party(
         key=endpoint.key,
         kinds=model.WORKLOADS,
         addresses=spec.addresses,
-        labels=world.inherited(labels_of(endpoint)),
+        labels=world.inherited(labels_of(endpoint), profiles),
         cluster=meta.cluster,
         node=spec.node,
         ports=spec.ports,
-        profiles=(f"kns.{meta.namespace}", *((f"ksa.{meta.namespace}.{account}",) if account else ())),
+        profiles=profiles,
     )
 
 
 def host_party(world: World, host: Host) -> Party:
     """A node; with a host endpoint it is one that Calico's selectors select."""
-    labels = world.inherited({**host.endpoint_labels, CLUSTER_LABEL: host.cluster})
+    labels = world.inherited({**host.endpoint_labels, CLUSTER_LABEL: host.cluster}, host.profiles)
     labels |= {node_key(k): v for k, v in host.labels.items()}
     kinds = model.HOSTS if host.endpoint is None else model.HOSTS | {PartyKind.HOST_ENDPOINT}
     return Party(
@@ -85,6 +88,7 @@ def host_party(world: World, host: Host) -> Party:
         labels=labels,
         cluster=host.cluster,
         node=host.name,
+        selectable=host.selectable,
         ports=host.ports,
         profiles=host.profiles,
     )

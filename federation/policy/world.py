@@ -39,6 +39,8 @@ class Host:
     endpoint: ObjectKey | None = None
     """The HostEndpoint, whose labels and ports follow."""
     endpoint_labels: Mapping[str, str] = field(default_factory=dict)
+    selectable: tuple[Address, ...] = ()
+    """The host endpoint's expected addresses: only at these do selectors find it as a peer."""
     ports: tuple[NamedPort, ...] = ()
     profiles: tuple[str, ...] = ()
 
@@ -55,6 +57,7 @@ class Backend:
 Labels = Mapping[str, str]
 INHERITED = (cluster_key(""), node_key(""), namespace_key(""), calico.account_key(""))
 """How names of inherited labels start: what a workload claims of these itself does not count."""
+OF_THE_SYSTEM = {CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +74,23 @@ class World:
     endpoints: Mapping[ObjectKey, Endpoint] = field(default_factory=dict)
     hosts: Mapping[tuple[str, str], Host] = field(default_factory=dict)
     """By (cluster, node)."""
+    faces: tuple[Host, ...] = ()
+    """Hosts once more, as their further host endpoints have them."""
     services: Mapping[tuple[str, str, str], tuple[Backend, ...]] = field(default_factory=dict)
     """By (cluster, namespace, name)."""
     profiles: Mapping[tuple[str, str], model.Policy] = field(default_factory=dict)
     """Calico's, by (cluster, name): what a subject gets after all tiers have passed."""
+    profile_labels: Mapping[tuple[str, str], Labels] = field(default_factory=dict)
+    """What those who belong to them inherit."""
     namespace_labels: Mapping[tuple[str, str], Labels] = field(default_factory=dict)
     """By (cluster, namespace)."""
     account_labels: Mapping[tuple[str, str, str], Labels] = field(default_factory=dict)
     """By (cluster, namespace, service account)."""
     cluster_labels: Mapping[str, Labels] = field(default_factory=dict)
 
-    def inherited(self, own: Labels) -> dict[str, str]:
-        """Security labels, with those of the cluster, the namespace and the service account that they name."""
+    def inherited(self, own: Labels, profiles: Iterable[str] = ()) -> dict[str, str]:
+        """Security labels, with those of the cluster, the namespace and the service account that they name, and under them those
+        of profiles, the first one's before the next one's."""
         cluster, namespace = own.get(CLUSTER_LABEL, ""), own.get(NAMESPACE_LABEL, "")
         account = own.get(SERVICE_ACCOUNT_LABEL, "")
         found = {cluster_key(k): v for k, v in self.cluster_labels.get(cluster, {}).items()}
@@ -92,7 +100,16 @@ class World:
         for key, value in self.account_labels.get((cluster, namespace, account), {}).items():
             if key not in NAME_KEYS:
                 found[calico.account_key(key)] = value
-        return {k: v for k, v in own.items() if not k.startswith(INHERITED)} | found
+        applied: dict[str, str] = {}
+        for name in profiles if self.profile_labels else ():
+            for key, value in self.profile_labels.get(
+                (cluster, name), self.profile_labels.get(("", name), {})
+            ).items():
+                applied.setdefault(calico.end_key(key), value)
+        given = {
+            k: v for k, v in applied.items() if k not in OF_THE_SYSTEM and not k.startswith(INHERITED[:2])
+        }
+        return given | {k: v for k, v in own.items() if not k.startswith(INHERITED)} | found
 
 
 def world_of(

@@ -3,6 +3,7 @@
 A document of ours (`causeway.dev/v1`) is left as it is. One of Kubernetes, Calico or Cilium may be what `kubectl get -o yaml` gave.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,13 @@ MAX_PARTS = 5_000_000
 MAX_DEPTH = 100
 ADDED_BY_SERVERS = {
     "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields",
-    "ownerReferences", "selfLink", "finalizers", "generateName",
+    "ownerReferences", "selfLink", "finalizers", "generateName", "clusterName", "initializers",
 }  # fmt: skip
-"""What a Kubernetes API server adds to metadata."""
+"""What a Kubernetes API server adds to metadata; the last two, releases that are gone."""
+CRD_GROUP = "crd.projectcalico.org"
+"""Under which kubectl shows Calico's resources as Calico's own API server stores them."""
+KEPT_ASIDE = "projectcalico.org/metadata"
+"""The annotation in which Calico then keeps the labels and annotations that its API shows."""
 SEVERAL = "specs"
 """Cilium's field beside `spec`; in our frame it stands in the spec."""
 
@@ -26,7 +31,7 @@ def framed(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The document as ours would be. Raises ValueError when anchors blow it up, or it is nested beyond reason."""
     if document.get("apiVersion") in (API_VERSION, None):
         return document
-    cleaned = without_absent(document)
+    cleaned = as_shown(without_absent(document))
     metadata = cleaned.get("metadata", {})
     found = {"apiVersion": cleaned["apiVersion"], "kind": kind.name, "metadata": metadata}
     if isinstance(metadata, dict):
@@ -38,6 +43,26 @@ def framed(kind: Kind, document: Mapping[str, Any]) -> Mapping[str, Any]:
     if SEVERAL in found and kind.has_several_specs and isinstance(spec, dict):
         found["spec"] = {**spec, SEVERAL: found.pop(SEVERAL)}
     return found
+
+
+def as_shown(document: dict[str, Any]) -> dict[str, Any]:
+    """A resource of Calico as its API shows it, if this is one as it is stored. Raises ValueError when it is damaged."""
+    metadata = document.get("metadata")
+    if not str(document.get("apiVersion")).startswith(f"{CRD_GROUP}/") or not isinstance(metadata, dict):
+        return document
+    annotations = metadata.get("annotations")
+    if not isinstance(annotations, dict) or not isinstance(annotations.get(KEPT_ASIDE), str):
+        return document
+    try:
+        kept = json.loads(annotations[KEPT_ASIDE])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"annotation {KEPT_ASIDE} is not JSON") from error
+    shown = {**metadata, "annotations": {k: v for k, v in annotations.items() if k != KEPT_ASIDE}}
+    for part in ("labels", "annotations"):
+        given = kept.get(part) if isinstance(kept, dict) else None
+        if isinstance(given, dict) and isinstance(shown.get(part, {}), dict):
+            shown[part] = {**given, **shown.get(part, {})}
+    return {**document, "metadata": shown}
 
 
 def placed(kind: Kind, metadata: Mapping[str, Any], home: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from federation.doors import admin, calico, cilium, cilium_checks, kubernetes
+from federation.doors import admin, cilium, cilium_checks, kubernetes
 from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
 from federation.doors.documents import CALICO_KINDS
 from federation.errors import Fault, InvalidInput
@@ -14,13 +14,14 @@ from federation.kinds.endpoint import NamedPort
 from federation.kinds.registry import BY_NAME
 from federation.kinds.tier import CALICO_VERSION
 from federation.policy import model
-from federation.policy.world import Host, World, world_of
+from federation.policy.hosts import govern, profile_of, sets_with_namespaces
+from federation.policy.world import World, world_of
 from federation.resources.codec import decode_as, structured
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
 from federation.simulation.inventory import KNOWN, Inventory, inventory_of
 from federation.simulation.reader import Reader
-from federation.simulation.sources import Sorted, Sourced, SourceFault, sort_documents
+from federation.simulation.sources import CALICO_GROUP, Sorted, Sourced, SourceFault, sort_documents
 
 OWN_KINDS = (
     *CALICO_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
@@ -33,7 +34,8 @@ CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
 READ = (
     KNOWN
-    | {(group, kind) for group in ("projectcalico.org", "causeway.dev") for kind in OWN_KINDS}
+    | {("causeway.dev", kind) for kind in OWN_KINDS}
+    | {(CALICO_GROUP, kind) for kind in OWN_KINDS if kind not in ("Endpoint", "Node", "Cluster")}
     | {(group, "NetworkPolicy") for group in KUBERNETES_GROUPS}
     | {("projectcalico.org", STAGED_KIND)}
     | {("policy.networking.k8s.io", kind) for kind in ADMIN_KINDS}
@@ -72,15 +74,19 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
         raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
     hosts = stands.hosts_beside(base.hosts)
-    _add_host_endpoints(hosts, own, cluster)
+    faces = govern(hosts, (r for r in own if r.kind == "HostEndpoint"), cluster)
+    profiles = {(r.metadata.cluster, r.metadata.name): r for r in own if r.kind == "Profile"}
     world = replace(
         base,
         policies=tuple(policies),
         endpoints={**base.endpoints, **stands.endpoints},
+        network_sets=tuple(sets_with_namespaces(base.network_sets, stands.namespaces)),
         hosts=hosts,
+        faces=faces,
         namespace_labels=stands.namespaces,
         account_labels=stands.accounts,
-        profiles={(r.metadata.cluster, r.metadata.name): _profile(r) for r in own if r.kind == "Profile"},
+        profiles={place: profile_of(r) for place, r in profiles.items()},
+        profile_labels={place: r.spec.labels_to_apply for place, r in profiles.items()},
     )
     return Simulation(
         world=world, on_host=stands.on_host, host_ports=stands.host_ports, passed_over=listed.passed_over
@@ -126,35 +132,6 @@ def _placed(sourced: Sourced, kind: Kind, cluster: str) -> dict[str, Any]:
     elif sourced.group == "projectcalico.org":
         metadata.pop("namespace", None)
     return {**document, "metadata": metadata}
-
-
-def _profile(resource: AnyResource) -> model.Policy:
-    spec = resource.spec
-    return model.Policy(
-        key=resource.key,
-        tier="profile",
-        subject=model.Match(kinds=model.NOBODY),
-        ingress=tuple(calico.rule_of(rule, n, "ingress", "") for n, rule in enumerate(spec.ingress)),
-        egress=tuple(calico.rule_of(rule, n, "egress", "") for n, rule in enumerate(spec.egress)),
-    )
-
-
-def _add_host_endpoints(hosts: dict[tuple[str, str], Host], own: list[AnyResource], cluster: str) -> None:
-    """Give each host its host endpoint; of several, the one for all interfaces, then by name."""
-    chosen = [r for r in own if r.kind == "HostEndpoint"]
-    chosen.sort(key=lambda r: (r.spec.interface_name != "*", r.metadata.name), reverse=True)
-    for resource in chosen:
-        place = (resource.metadata.cluster or cluster, resource.spec.node)
-        host = hosts.get(place) or Host(cluster=place[0], name=place[1])
-        addresses = tuple(dict.fromkeys((*host.addresses, *resource.spec.expected_ips)))
-        hosts[place] = replace(
-            host,
-            addresses=addresses,
-            endpoint=resource.key,
-            endpoint_labels=resource.metadata.labels,
-            ports=resource.spec.ports,
-            profiles=resource.spec.profiles,
-        )
 
 
 def _foreign(listed: Sorted, stands: Inventory, home: str, faults: list[SourceFault]) -> list[model.Policy]:

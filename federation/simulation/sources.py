@@ -9,12 +9,14 @@ from typing import Any
 
 from federation.errors import Fault
 from federation.identities import CLUSTER_LABEL
+from federation.resources.foreign import CRD_GROUP, as_shown
 
+CALICO_GROUP = "projectcalico.org"
 MAX_PARTS = 5_000_000
 """Mappings, lists and scalars of one document, anchors expanded: more is taken for a bomb."""
 OBJECT_META = {
     "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields",
-    "ownerReferences", "selfLink", "finalizers", "generateName",
+    "ownerReferences", "selfLink", "finalizers", "generateName", "clusterName", "initializers",
 }  # fmt: skip
 """What a Kubernetes API server adds to metadata."""
 OF_OWNERS = {"ownerReferences", "generateName"}
@@ -25,7 +27,7 @@ IN_FORCE = {"phase", "podIP", "podIPs", "hostIP", "hostIPs", "addresses"}
 TEXT_MAPS = {"labels", "matchLabels", "annotations"}
 """Mappings of texts, in which Kubernetes reads null as the empty text."""
 POLICY_GROUPS = {
-    "projectcalico.org", "crd.projectcalico.org", "cilium.io", "policy.networking.k8s.io", "networking.k8s.io", "causeway.dev",
+    CALICO_GROUP, "cilium.io", "policy.networking.k8s.io", "networking.k8s.io", "causeway.dev",
     "discovery.k8s.io",
 }  # fmt: skip
 """API groups of which an unknown kind may be a policy: refused, not passed over."""
@@ -40,10 +42,11 @@ INDIFFERENT = {
         "CiliumBGPNodeConfig", "CiliumBGPNodeConfigOverride", "CiliumExternalWorkload", "CiliumGatewayClassConfig", "CiliumVTEPConfig",
     )
 } | {
-    ("projectcalico.org", kind)
+    (CALICO_GROUP, kind)
     for kind in (
         "IPPool", "BGPConfiguration", "BGPPeer", "BGPFilter", "FelixConfiguration", "ClusterInformation", "KubeControllersConfiguration",
-        "IPReservation", "CalicoNodeStatus", "IPAMConfiguration",
+        "IPReservation", "CalicoNodeStatus", "IPAMConfiguration", "IPAMConfig", "IPAMBlock", "IPAMHandle", "BlockAffinity", "Node",
+        "WorkloadEndpoint",
     )
 } | {("causeway.dev", kind) for kind in ("Link", "Identity")}  # fmt: skip
 """Kinds of those groups that say nothing to policy."""
@@ -61,9 +64,10 @@ class Sourced:
 
     @property
     def group(self) -> str:
-        """API group; empty is the core group."""
+        """API group; empty is the core group. Calico's, whichever of its two it is shown under."""
         version = str(self.document.get("apiVersion", ""))
-        return version.partition("/")[0] if "/" in version else ""
+        group = version.partition("/")[0] if "/" in version else ""
+        return CALICO_GROUP if group == CRD_GROUP else group
 
     @property
     def kind(self) -> str:
@@ -121,7 +125,7 @@ def _sort_one(result: Sorted, source: str, document: Any, known: set[tuple[str, 
             result.faults.append(SourceFault(source, Fault(f"/{name}", "is needed")))
             return
     try:
-        sourced = Sourced(source=source, document=without_absent(document))
+        sourced = Sourced(source=source, document=as_shown(without_absent(document)))
     except ValueError as error:
         result.faults.append(SourceFault(source, Fault("", str(error))))
         return

@@ -82,7 +82,7 @@ def test_a_host_without_a_document_is_known_from_its_pods() -> None:
 
 
 def test_what_pods_tell_of_a_host_takes_nothing_from_its_document() -> None:
-    node = "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: n7}, spec: {addresses: [192.168.0.7]}}"
+    node = "{apiVersion: causeway.dev/v1, kind: Node, metadata: {name: n7}, spec: {addresses: [192.168.0.7]}}"
     of = judge(node, pod("a", "nodeName: n7", "podIP: 10.0.0.1"), ISOLATED)
     assert said(of, "192.168.0.7", "x/a") == "Allow"
 

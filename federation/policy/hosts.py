@@ -1,0 +1,93 @@
+"""Calico's HostEndpoints and Profiles, put into the world: which of a host's addresses which host endpoint governs.
+
+An interface's own host endpoint comes before the one for all interfaces (`*`), which has what is left. Addresses that no host endpoint
+lists go to the first, since nobody says which interface has them: rather closed than open.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from federation.doors import calico
+from federation.identities import NAMESPACE_LABEL
+from federation.policy import model
+from federation.policy.world import Address, Host, LabelledNets, Labels
+from federation.resources.metadata import AnyResource
+
+EVERY_INTERFACE = "*"
+Hosts = dict[tuple[str, str], Host]
+
+
+def govern(hosts: Hosts, endpoints: Iterable[AnyResource], cluster: str) -> tuple[Host, ...]:
+    """Give each host the host endpoint of its first address; the result has, for every further one, the host as it is there.
+
+    `cluster` is the one of host endpoints that name none.
+    """
+    by_host: dict[tuple[str, str], list[AnyResource]] = {}
+    for resource in sorted(
+        endpoints, key=lambda r: (r.spec.interface_name == EVERY_INTERFACE, r.metadata.name)
+    ):
+        place = (resource.metadata.cluster or cluster, resource.spec.node)
+        by_host.setdefault(place, []).append(resource)
+    faces: list[Host] = []
+    for place, found in by_host.items():
+        host = hosts.get(place) or Host(cluster=place[0], name=place[1])
+        hosts[place], *more = _faces(host, found)
+        faces += more
+    return tuple(faces)
+
+
+def _faces(host: Host, endpoints: list[AnyResource]) -> Iterator[Host]:
+    """The host as each of its host endpoints has it, the one of its first address first."""
+    listed = (address for each in endpoints for address in each.spec.expected_ips)
+    addresses = tuple(dict.fromkeys((*host.addresses, *listed)))
+    last = endpoints[-1]
+    rest = last if last.spec.interface_name == EVERY_INTERFACE else endpoints[0]
+    holder = {address: each for each in reversed(endpoints) for address in each.spec.expected_ips}
+    first = holder.get(addresses[0], rest) if addresses else rest
+    for each in (first, *(e for e in endpoints if e is not first)):
+        held = tuple(address for address in addresses if holder.get(address, rest) is each)
+        yield _face(host, each, held)
+
+
+def _face(host: Host, endpoint: AnyResource, addresses: tuple[Address, ...]) -> Host:
+    spec = endpoint.spec
+    return replace(
+        host,
+        addresses=addresses,
+        endpoint=endpoint.key,
+        endpoint_labels=endpoint.metadata.labels,
+        selectable=spec.expected_ips,
+        ports=spec.ports,
+        profiles=spec.profiles,
+    )
+
+
+def profile_of(resource: AnyResource) -> model.Policy:
+    """A Profile's rules, which come after all tiers."""
+    spec = resource.spec
+    return model.Policy(
+        key=resource.key,
+        tier="profile",
+        subject=model.Match(kinds=model.NOBODY),
+        ingress=tuple(calico.rule_of(rule, n, "ingress", "") for n, rule in enumerate(spec.ingress)),
+        egress=tuple(calico.rule_of(rule, n, "egress", "") for n, rule in enumerate(spec.egress)),
+    )
+
+
+def sets_with_namespaces(
+    sets: Iterable[LabelledNets], labels: Mapping[tuple[str, str], Labels]
+) -> Iterator[LabelledNets]:
+    """Network sets with the labels of their namespaces. One of every cluster is one of each where its namespace has labels."""
+    for nets in sets:
+        namespace = nets.labels.get(NAMESPACE_LABEL, "")
+        found = {
+            cluster: given
+            for (cluster, name), given in labels.items()
+            if name == namespace and nets.cluster in ("", cluster)
+        }
+        if not namespace or not found:
+            yield nets
+        for cluster, given in found.items() if namespace else ():
+            inherited = {calico.end_key(f"{calico.OF_NAMESPACE}{key}"): value for key, value in given.items()}
+            name = f"{nets.name} in {cluster}"
+            yield replace(nets, labels={**inherited, **nets.labels}, cluster=cluster, name=name)
