@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from federation.errors import Fault
 from federation.identities import NAMESPACE_LABEL
 from federation.kinds.tier import CALICO_VERSIONS
+from federation.resources.grammar import escaped
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import annotation_faults
@@ -29,8 +30,9 @@ def check(resource: GlobalNetworkSet) -> Iterable[Fault]:
     """No label may say in which namespace it is: its place alone does."""
     yield from annotation_faults("/metadata/annotations", resource.metadata.annotations)
     if NAMESPACE_LABEL in resource.metadata.labels:
-        at = "/metadata/labels/" + NAMESPACE_LABEL.replace("/", "~1")
-        yield Fault(at, "is what a namespace gives, no label to set")
+        yield Fault(
+            f"/metadata/labels/{escaped(NAMESPACE_LABEL)}", "is what a namespace gives, no label to set"
+        )
 
 
 KIND = Kind(

@@ -4,7 +4,7 @@ release."""
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.kinds.endpoint import Address, NamedPort
 from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
@@ -39,7 +39,7 @@ def check(endpoint: HostEndpoint) -> Iterable[Fault]:
     if not spec.interface_name and not spec.expected_ips:
         yield Fault("/spec", "one of interfaceName, expectedIPs is needed")
     if spec.interface_name not in ("", "*") and not INTERFACE.fullmatch(spec.interface_name):
-        yield Fault("/spec/interfaceName", f"{spec.interface_name!r} is not '*' or an interface's name")
+        yield Fault("/spec/interfaceName", f"{shown(spec.interface_name)} is not '*' or an interface's name")
     for index, profile in enumerate(spec.profiles):
         yield from name_faults(f"/spec/profiles/{index}", profile, "profile's name")
     for index, port in enumerate(spec.ports):
@@ -48,9 +48,9 @@ def check(endpoint: HostEndpoint) -> Iterable[Fault]:
 
 def _port_faults(pointer: str, port: NamedPort) -> Iterable[Fault]:
     if not PORT.fullmatch(port.name):
-        yield Fault(f"{pointer}/name", f"{port.name!r} is not a port's name")
+        yield Fault(f"{pointer}/name", f"{shown(port.name)} is not a port's name")
     if port.protocol.lower() not in PORT_PROTOCOLS:
-        yield Fault(f"{pointer}/protocol", f"{port.protocol!r} is not one of TCP, UDP, SCTP")
+        yield Fault(f"{pointer}/protocol", f"{shown(port.protocol)} is not one of TCP, UDP, SCTP")
     if not 1 <= port.port <= 65535:
         yield Fault(f"{pointer}/port", f"{port.port} is not in 1-65535")
 

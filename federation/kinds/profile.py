@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from federation.errors import Fault
 from federation.kinds.tier import CALICO_VERSIONS
-from federation.resources.grammar import LABEL_KEY, LABEL_VALUE
+from federation.resources.grammar import label_faults
 from federation.resources.kind import Kind
 from federation.resources.metadata import Resource, Scope, Status
 from federation.rules.model import Rule
@@ -32,12 +32,7 @@ def check(profile: Profile) -> Iterable[Fault]:
     yield from annotation_faults("/metadata/annotations", profile.metadata.annotations)
     yield from rules_faults("/spec/ingress", profile.spec.ingress)
     yield from rules_faults("/spec/egress", profile.spec.egress)
-    for key, value in profile.spec.labels_to_apply.items():
-        at = "/spec/labelsToApply/" + key.replace("~", "~0").replace("/", "~1")
-        if not LABEL_KEY.fullmatch(key):
-            yield Fault(at, "not a label key")
-        if not LABEL_VALUE.fullmatch(value):
-            yield Fault(at, f"{value!r} is not a label value")
+    yield from label_faults("/spec/labelsToApply", profile.spec.labels_to_apply)
 
 
 KIND = Kind(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import MAX_TIER_NAME, TIER, annotation_faults, order_faults
@@ -36,12 +36,13 @@ def check(tier: Tier) -> Iterable[Fault]:
     name, spec = tier.metadata.name, tier.spec
     if not TIER.fullmatch(name) or len(name) > MAX_TIER_NAME:
         yield Fault(
-            "/metadata/name", f"{name!r} is not a tier's name: no dots, {MAX_TIER_NAME} characters at most"
+            "/metadata/name",
+            f"{shown(name)} is not a tier's name: no dots, {MAX_TIER_NAME} characters at most",
         )
     yield from annotation_faults("/metadata/annotations", tier.metadata.annotations)
     yield from order_faults(spec.order)
     if spec.default_action not in ("Deny", "Pass"):
-        yield Fault("/spec/defaultAction", f"{spec.default_action!r} is not one of Deny, Pass")
+        yield Fault("/spec/defaultAction", f"{shown(spec.default_action)} is not one of Deny, Pass")
         return
     if name not in RESERVED:
         return

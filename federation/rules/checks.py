@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.rules.entities import entity_faults, is_name
 from federation.rules.model import HttpMatch, HttpPath, IcmpMatch, Rule
 from federation.rules.names import annotation_faults
@@ -21,12 +21,14 @@ MAX_PATH = 1024
 def rule_faults(pointer: str, rule: Rule) -> Iterable[Fault]:
     """Every fault of one rule; pointers start with `pointer`."""
     if rule.action not in ("Allow", "Deny", "Pass", "Log"):
-        yield Fault(f"{pointer}/action", f"{rule.action!r} is not one of Allow, Deny, Pass, Log")
+        yield Fault(f"{pointer}/action", f"{shown(rule.action)} is not one of Allow, Deny, Pass, Log")
     if rule.ip_version not in (None, 4, 6):
         yield Fault(f"{pointer}/ipVersion", "is not 4 or 6")
     for name, protocol in (("protocol", rule.protocol), ("notProtocol", rule.not_protocol)):
         if not _is_protocol(protocol):
-            yield Fault(f"{pointer}/{name}", f"{protocol!r} is not one of {', '.join(PROTOCOLS)}, or 1-255")
+            yield Fault(
+                f"{pointer}/{name}", f"{shown(protocol)} is not one of {', '.join(PROTOCOLS)}, or 1-255"
+            )
         elif rule.ip_version in (4, 6) and (
             ICMP_VERSIONS.get(_number(protocol), rule.ip_version) != rule.ip_version
         ):
@@ -108,7 +110,7 @@ def _path_faults(pointer: str, path: HttpPath) -> Iterable[Fault]:
     name, text = ("exact", path.exact) if path.exact else ("prefix", path.prefix)
     if not text.startswith("/") or any(c in text for c in "? #"):
         yield Fault(
-            f"{pointer}/{name}", f"{text!r} does not start with '/', or has a '?', '#' or blank in it"
+            f"{pointer}/{name}", f"{shown(text)} does not start with '/', or has a '?', '#' or blank in it"
         )
     elif len(text) > MAX_PATH:
         yield Fault(f"{pointer}/{name}", f"longer than {MAX_PATH} characters")

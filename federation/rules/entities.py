@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from federation.errors import Fault, SelectorError
+from federation.errors import Fault, SelectorError, shown
 from federation.rules.model import EntityRule, Port
 from federation.rules.names import PORT, name_faults
 from federation.selectors import parse
@@ -95,10 +95,10 @@ def _net_faults(pointer: str, entity: EntityRule) -> Iterable[Fault]:
 def _port_faults(pointer: str, port: Port) -> Iterable[Fault]:
     if is_name(port):
         if not PORT.fullmatch(str(port)):
-            yield Fault(pointer, f"{port!r} is not a port's number, range (low:high) or name")
+            yield Fault(pointer, f"{shown(port)} is not a port's number, range (low:high) or name")
         return
     found = NUMBERS.fullmatch(str(port))
     if found is None:
-        yield Fault(pointer, f"{port!r} is not a range (low:high)")
+        yield Fault(pointer, f"{shown(port)} is not a range (low:high)")
     elif not 1 <= int(found[1]) <= int(found[2] or found[1]) <= 65535:
-        yield Fault(pointer, f"{port!r} is not in 1-65535, or the wrong way round")
+        yield Fault(pointer, f"{shown(port)} is not in 1-65535, or the wrong way round")

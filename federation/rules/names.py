@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
+from federation.resources.grammar import NAME, escaped
 
 LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-SUBDOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 TIER = re.compile(LABEL)
 GLOBAL_POLICY = re.compile(rf"(?:{LABEL}\.)?{LABEL}")
 POLICY = re.compile(rf"(?:{LABEL}\.)?{LABEL}|(?:knp|ossg)\.default\.{LABEL}(?:\.{LABEL})*")
@@ -18,7 +18,6 @@ POLICY = re.compile(rf"(?:{LABEL}\.)?{LABEL}|(?:knp|ossg)\.default\.{LABEL}(?:\.
 PORT = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?")
 """A port's name (IANA service name)."""
 INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
-MAX_NAME = 253
 MAX_TIER_NAME = 63
 MAX_ANNOTATIONS = 256 * 1024
 """Bytes of all keys and values together."""
@@ -27,8 +26,10 @@ ANNOTATION = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[a-z0-9](?:[-a-z
 
 def name_faults(pointer: str, name: str, what: str = "name") -> Iterable[Fault]:
     """What is wrong with a name of some other object."""
-    if len(name) > MAX_NAME or not SUBDOMAIN.fullmatch(name):
-        yield Fault(pointer, f"{name!r} is not a {what} (lower case letters, digits, '-' and single dots)")
+    if not NAME.fullmatch(name):
+        yield Fault(
+            pointer, f"{shown(name)} is not a {what} (lower case letters, digits, '-' and single dots)"
+        )
 
 
 def order_faults(order: float | None) -> Iterable[Fault]:
@@ -41,8 +42,7 @@ def annotation_faults(pointer: str, annotations: Mapping[str, str]) -> Iterable[
     """Keys as Kubernetes writes them, and a size that it would store."""
     for key in annotations:
         if not ANNOTATION.fullmatch(key.lower()):
-            escaped = key.replace("~", "~0").replace("/", "~1")
-            yield Fault(f"{pointer}/{escaped}", "not an annotation's key")
+            yield Fault(f"{pointer}/{escaped(key)}", "not an annotation's key")
     size = sum(len(text.encode("utf-8", "replace")) for pair in annotations.items() for text in pair)
     if size > MAX_ANNOTATIONS:
         yield Fault(pointer, f"{size} bytes are more than {MAX_ANNOTATIONS}")

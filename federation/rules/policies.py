@@ -7,7 +7,7 @@ sides in `entities.py`.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.resources.kind import Column
 from federation.resources.metadata import Resource, Status
 from federation.rules.checks import rule_faults
@@ -35,7 +35,7 @@ def check(policy: Policy) -> Iterable[Fault]:
         yield from selector_faults(f"/spec/{field_name}", text)
     for index, direction in enumerate(spec.types):
         if direction not in ("Ingress", "Egress"):
-            yield Fault(f"/spec/types/{index}", f"{direction!r} is not one of Ingress, Egress")
+            yield Fault(f"/spec/types/{index}", f"{shown(direction)} is not one of Ingress, Egress")
         elif direction in spec.types[:index]:
             yield Fault(f"/spec/types/{index}", f"{direction} stands twice")
     yield from _host_faults(spec, bool(policy.metadata.namespace))
@@ -51,15 +51,15 @@ def _frame_faults(policy: Policy) -> Iterable[Fault]:
     name, spec = policy.metadata.name, policy.spec
     if not (POLICY if policy.metadata.namespace else GLOBAL_POLICY).fullmatch(name):
         yield Fault(
-            "/metadata/name", f"{name!r} is not a policy's name: one dot at most, after its tier's name"
+            "/metadata/name", f"{shown(name)} is not a policy's name: one dot at most, after its tier's name"
         )
     yield from annotation_faults("/metadata/annotations", policy.metadata.annotations)
     if spec.tier and not (TIER.fullmatch(spec.tier) and len(spec.tier) <= MAX_TIER_NAME):
-        yield Fault("/spec/tier", f"{spec.tier!r} is not a tier's name")
+        yield Fault("/spec/tier", f"{shown(spec.tier)} is not a tier's name")
     yield from order_faults(spec.order)
     for index, hint in enumerate(spec.performance_hints):
         if hint not in HINTS:
-            yield Fault(f"/spec/performanceHints/{index}", f"{hint!r} is not {HINTS[0]}")
+            yield Fault(f"/spec/performanceHints/{index}", f"{shown(hint)} is not {HINTS[0]}")
         elif hint in spec.performance_hints[:index]:
             yield Fault(f"/spec/performanceHints/{index}", f"{hint} stands twice")
 

@@ -196,3 +196,9 @@ def test_every_fault_is_told_at_once(ask: Ask) -> None:
         "/spec/tier", "/spec/ingress/1/action", "/spec/ingress/1/protocol", "/spec/ingress/1/source/selector",
         "/spec/ingress/1/destination/ports/0", "/metadata/name",
     }  # fmt: skip
+
+
+def test_a_fault_quotes_little_of_what_is_wrong(ask: Ask) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        ask(yaml.safe_dump(tcp(ports=["x" * 100_000])))
+    assert len(caught.value.faults[0].message) < 300
