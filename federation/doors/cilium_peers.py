@@ -44,6 +44,8 @@ class Surroundings:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of CiliumCIDRGroups by name."""
     group_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    are_services_known: bool = True
+    """Whether anybody says which services there are; else a rule that asks for them stays one that names some."""
     services: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     """Labels of Services by (namespace, name)."""
     service_selectors: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
@@ -192,6 +194,9 @@ def _texts(one: CidrRule, around: Surroundings) -> Iterator[str]:
 
 def services(rule: ServiceRule, key: ObjectKey, around: Surroundings) -> Iterator[model.Match]:
     """A service that selects pods is those pods; of one that does not, the backends that are nobody's whom we know."""
+    if not around.are_services_known:
+        yield model.Match(services=(model.ServiceReference(key.namespace, "", False),))
+        return
     for place in sorted(_places(rule, key, around)):
         namespace, name = place
         backends = (model.ServiceReference(namespace, name, False),)

@@ -17,6 +17,7 @@ KUBERNETES_KIND, STAGED_KIND = "KubernetesNetworkPolicy", "StagedKubernetesNetwo
 POLICY_KINDS = (*CALICO_KINDS, KUBERNETES_KIND, STAGED_KIND, *ADMIN_KINDS, *CILIUM_KINDS)
 STAGED_KINDS = ("StagedGlobalNetworkPolicy", "StagedNetworkPolicy", STAGED_KIND)
 NO_SERVICES = "services"
+NOTHING_AROUND = Surroundings(are_services_known=False)
 
 
 def policies_of(resource: AnyResource, around: Surroundings) -> tuple[model.Policy, ...]:
@@ -35,11 +36,14 @@ def policies_of(resource: AnyResource, around: Surroundings) -> tuple[model.Poli
     return ()
 
 
-def surroundings(resources: Iterable[AnyResource], cluster: str = "") -> Surroundings:
-    """What Cilium's policies refer to, out of some resources: groups of prefixes, of a cluster or of every one."""
+def surroundings(
+    resources: Iterable[AnyResource], cluster: str = "", around: Surroundings = NOTHING_AROUND
+) -> Surroundings:
+    """What Cilium's policies refer to: groups of prefixes out of some resources, of a cluster or of every one, beside what is known."""
     groups = [r for r in resources if r.kind == "CiliumCIDRGroup" and r.metadata.cluster in ("", cluster)]
     groups.sort(key=lambda r: r.metadata.cluster)  # a cluster's own wins over one of the same name for all
-    return Surroundings(
+    return replace(
+        around,
         groups={r.metadata.name: r.spec.external_cidrs for r in groups},
         group_labels={r.metadata.name: r.metadata.labels for r in groups},
     )

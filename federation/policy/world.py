@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from federation.doors import calico
-from federation.doors.documents import POLICY_KINDS, policies_of, surroundings, without_services
+from federation.doors.cilium_peers import Surroundings
+from federation.doors.documents import (
+    NOTHING_AROUND,
+    POLICY_KINDS,
+    policies_of,
+    surroundings,
+    without_services,
+)
 from federation.doors.labels import NAME_KEYS, cluster_key, namespace_key, node_key
 from federation.identities import CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, IdentityNumber
 from federation.kinds.endpoint import Endpoint, NamedPort
@@ -115,15 +122,17 @@ class World:
 def world_of(
     resources: Iterable[AnyResource],
     services: Mapping[tuple[str, str, str], tuple[Backend, ...]] | None = None,
+    around: Surroundings = NOTHING_AROUND,
 ) -> World:
     """The world that a set of resources makes; kinds that policy does not know are passed over.
 
-    Without `services` nobody says who serves what, and rules that name services are closed.
+    Without `services` nobody says who serves what, and rules that name services are closed. `around`: what policies of Cilium
+    refer to, besides what is among the resources.
     """
     by_kind: dict[str, list[AnyResource]] = {}
     for resource in resources:
         by_kind.setdefault(resource.kind, []).append(resource)
-    policies = policies_in(by_kind)
+    policies = policies_in(by_kind, around)
     sets = [r for kind in SET_KINDS for r in by_kind.get(kind, ())]
     return World(
         tiers={r.metadata.name: r for r in by_kind.get("Tier", ())},
@@ -144,12 +153,12 @@ def world_of(
     )
 
 
-def policies_in(by_kind: Mapping[str, Iterable[AnyResource]]) -> Iterator[model.Policy]:
+def policies_in(by_kind: Mapping[str, Iterable[AnyResource]], around: Surroundings) -> Iterator[model.Policy]:
     """The model's policies of all resources, which come by their kind."""
     groups = tuple(by_kind.get("CiliumCIDRGroup", ()))
     for kind in POLICY_KINDS:
         for resource in by_kind.get(kind, ()):
-            yield from policies_of(resource, surroundings(groups, resource.metadata.cluster))
+            yield from policies_of(resource, surroundings(groups, resource.metadata.cluster, around))
 
 
 def host_of(node: AnyResource) -> Host:

@@ -54,8 +54,9 @@ def _decoded(kind: Kind, document: Mapping[str, Any], *, is_trusted: bool) -> An
             Fault(f"/{escaped(str(key))}", f"unknown field; known: {', '.join(sorted(DOCUMENT_KEYS))}")
         )
     metadata = _structure(document.get("metadata", {}), Metadata, "/metadata", faults)
-    spec = _structure(document.get("spec") or {}, kind.spec, "/spec", faults)
-    status = _structure(document.get("status") or {}, kind.status, "/status", faults)
+    given = {name: {} if document.get(name) is None else document[name] for name in ("spec", "status")}
+    spec = _structure(given["spec"], kind.spec, "/spec", faults)
+    status = _structure(given["status"], kind.status, "/status", faults)
     if metadata is not None and not is_trusted:
         faults.extend(metadata_faults(metadata, kind))
     if faults:

@@ -4,7 +4,7 @@ A document of ours (`causeway.dev/v1`) is left as it is. One of Kubernetes, Cali
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from federation.identities import CLUSTER_LABEL
@@ -19,6 +19,8 @@ ADDED_BY_SERVERS = {
     "ownerReferences", "selfLink", "finalizers", "generateName", "clusterName", "initializers",
 }  # fmt: skip
 """What a Kubernetes API server adds to metadata; the last two, releases that are gone."""
+TEXT_MAPS = {"labels", "matchLabels", "annotations"}
+"""Mappings of texts, in which Kubernetes reads null as the empty text."""
 CRD_GROUP = "crd.projectcalico.org"
 """Under which kubectl shows Calico's resources as Calico's own API server stores them."""
 KEPT_ASIDE = "projectcalico.org/metadata"
@@ -73,7 +75,7 @@ def placed(kind: Kind, metadata: Mapping[str, Any], home: str = "") -> dict[str,
     if kind.scope is not Scope.FEDERATION and not found.get("cluster") and (label or home):
         found["cluster"] = label or home
     if kind.scope is Scope.NAMESPACE:
-        found.setdefault("namespace", "default")
+        found["namespace"] = found.get("namespace") or "default"
     else:
         found.pop("namespace", None)
     return found
@@ -86,21 +88,24 @@ def pointer_in(document: Mapping[str, Any], pointer: str) -> str:
     return pointer.removeprefix("/spec") if is_moved and pointer.startswith(inner) else pointer
 
 
-def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without nulls (in Kubernetes a null is an absent field) and without what an API server added to its metadata.
+def without_absent(document: Mapping[str, Any], kept: Collection[str] = ()) -> dict[str, Any]:
+    """The document without nulls (in Kubernetes a null is an absent field) and without what an API server added to its metadata,
+    but for what is `kept`.
 
     Raises ValueError when anchors blow it up, or it is nested beyond reason.
     """
     budget = [MAX_PARTS]
 
-    def clean(value: Any, depth: int) -> Any:
+    def clean(value: Any, depth: int, name: str = "") -> Any:
         budget[0] -= 1
         if budget[0] < 0:
             raise ValueError(f"more than {MAX_PARTS} parts once its anchors are expanded")
         if depth > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
         if isinstance(value, Mapping):
-            return {str(k): clean(v, depth + 1) for k, v in value.items() if v is not None}
+            if name in TEXT_MAPS:
+                return {str(k): "" if v is None else clean(v, depth + 1) for k, v in value.items()}
+            return {str(k): clean(v, depth + 1, str(k)) for k, v in value.items() if v is not None}
         if isinstance(value, list):
             return [clean({} if v is None else v, depth + 1) for v in value]
         return value
@@ -108,5 +113,5 @@ def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
     cleaned: dict[str, Any] = clean(document, 0)
     metadata = cleaned.get("metadata")
     if isinstance(metadata, dict):
-        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in ADDED_BY_SERVERS}
+        cleaned["metadata"] = {k: v for k, v in metadata.items() if k in kept or k not in ADDED_BY_SERVERS}
     return cleaned

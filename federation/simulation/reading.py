@@ -1,47 +1,41 @@
 """Documents of all worlds into one world. All of them, or none: every fault is said with its source, and then nothing is judged."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from federation.doors import admin, cilium, cilium_checks, kubernetes
-from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
-from federation.doors.documents import CALICO_KINDS
+from federation.doors.cilium_peers import Surroundings
 from federation.errors import Fault, InvalidInput
-from federation.identities import CLUSTER_LABEL
 from federation.kinds import host_endpoint, profile
 from federation.kinds.endpoint import NamedPort
 from federation.kinds.registry import BY_NAME
-from federation.kinds.tier import CALICO_VERSION
-from federation.policy import model
 from federation.policy.hosts import govern, profile_of, sets_with_namespaces
 from federation.policy.world import World, world_of
-from federation.resources.codec import decode_as, structured
+from federation.resources.codec import decode_as
+from federation.resources.foreign import CRD_GROUP, placed
 from federation.resources.kind import Kind
-from federation.resources.metadata import API_VERSION, AnyResource, ObjectKey, Scope
-from federation.simulation.inventory import KNOWN, Inventory, inventory_of
-from federation.simulation.reader import Reader
+from federation.resources.metadata import API_VERSION, AnyResource
+from federation.simulation.inventory import KNOWN, inventory_of
 from federation.simulation.sources import CALICO_GROUP, Sorted, Sourced, SourceFault, sort_documents
 
-OWN_KINDS = (
-    *CALICO_KINDS, "Tier", "GlobalNetworkSet", "NetworkSet", "HostEndpoint", "Profile", "Endpoint", "Node", "Cluster",
-)  # fmt: skip
-KUBERNETES_GROUPS = ("networking.k8s.io", "extensions")
-"""`extensions` is where NetworkPolicy began; its fields are the same."""
-ADMIN_KINDS = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy")
-STAGED_KIND = "StagedKubernetesNetworkPolicy"
-CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+OWN_GROUP = "causeway.dev"
+STORED_VERSION = f"{CRD_GROUP}/v1"
 KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
-READ = (
-    KNOWN
-    | {("causeway.dev", kind) for kind in OWN_KINDS}
-    | {(CALICO_GROUP, kind) for kind in OWN_KINDS if kind not in ("Endpoint", "Node", "Cluster")}
-    | {(group, "NetworkPolicy") for group in KUBERNETES_GROUPS}
-    | {("projectcalico.org", STAGED_KIND)}
-    | {("policy.networking.k8s.io", kind) for kind in ADMIN_KINDS}
-    | {("cilium.io", kind) for kind in (*CILIUM_KINDS, "CiliumCIDRGroup")}
-)
-S = TypeVar("S")
+SILENT = ("Link", "Identity", "Namespace", "ServiceAccount")
+"""Kinds of ours of which another API's documents are read by the inventory, or which say nothing to policy."""
+
+
+def _groups(kind: Kind) -> Iterator[tuple[str, str]]:
+    """(group, name) of the documents of a kind."""
+    if kind.name not in ("Link", "Identity"):
+        yield OWN_GROUP, kind.name
+    if kind.name not in SILENT:
+        for version in (v for v in kind.accepted_versions if v != API_VERSION):
+            yield version.partition("/")[0], kind.foreign_name or kind.name
+
+
+BY_GROUP = {place: kind for kind in KINDS.values() for place in _groups(kind)}
+READ = KNOWN | BY_GROUP.keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,24 +61,23 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     faults = list(listed.faults)
     stands = inventory_of(listed, cluster)
     faults += stands.faults
-    own = _own(listed, cluster, faults)
-    base = world_of([r for r in own if r.kind not in ("HostEndpoint", "Profile")], stands.services)
-    policies = [*base.policies, *_foreign(listed, stands, home, faults)]
+    own = list(_resources(listed, home, faults))
     if faults:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
         raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
+    around = Surroundings(services=stands.service_labels, service_selectors=stands.service_selectors)
+    base = world_of((r for r in own if r.kind not in ("HostEndpoint", "Profile")), stands.services, around)
     hosts = stands.hosts_beside(base.hosts)
     faces = govern(hosts, (r for r in own if r.kind == "HostEndpoint"), cluster)
     profiles = {(r.metadata.cluster, r.metadata.name): r for r in own if r.kind == "Profile"}
     world = replace(
         base,
-        policies=tuple(policies),
         endpoints={**base.endpoints, **stands.endpoints},
         network_sets=tuple(sets_with_namespaces(base.network_sets, stands.namespaces)),
         hosts=hosts,
         faces=faces,
-        namespace_labels=stands.namespaces,
-        account_labels=stands.accounts,
+        namespace_labels={**base.namespace_labels, **stands.namespaces},
+        account_labels={**base.account_labels, **stands.accounts},
         profiles={place: profile_of(r) for place, r in profiles.items()},
         profile_labels={place: r.spec.labels_to_apply for place, r in profiles.items()},
     )
@@ -93,142 +86,28 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     )
 
 
-def _own(listed: Sorted, cluster: str, faults: list[SourceFault]) -> list[AnyResource]:
-    """Documents of our own kinds, which are Calico's too."""
-    found = []
-    for group in ("causeway.dev", "projectcalico.org"):
-        for sourced in listed.of(group, *OWN_KINDS):
-            kind = KINDS[sourced.kind]
-            try:
-                found.append(decode_as(kind, _placed(sourced, kind, cluster)))
-            except InvalidInput as error:
-                inner = error.faults or (Fault("", error.message),)
-                faults += [SourceFault(sourced.source, fault) for fault in inner]
-                continue
+def _resources(listed: Sorted, home: str, faults: list[SourceFault]) -> Iterator[AnyResource]:
+    """All but what the inventory reads, through the door that the control plane has."""
+    for (group, name), kind in BY_GROUP.items():
+        for sourced in listed.of(group, name):
             version = str(sourced.document.get("apiVersion"))
-            if version not in (*kind.accepted_versions, API_VERSION, CALICO_VERSION):
-                faults.append(
-                    SourceFault(sourced.source, Fault("/apiVersion", f"unknown version {version!r}"))
-                )
-    return found
+            if version not in (*kind.accepted_versions, API_VERSION, STORED_VERSION):
+                message = f"unknown version {version!r}; known: {', '.join(kind.accepted_versions)}"
+                faults.append(sourced.at(Fault("/apiVersion", message)))
+                continue
+            try:
+                yield decode_as(kind, _placed(sourced, kind, home))
+            except InvalidInput as error:
+                faults += [sourced.at(fault) for fault in error.faults or (Fault("", error.message),)]
 
 
-def _placed(sourced: Sourced, kind: Kind, cluster: str) -> dict[str, Any]:
-    """The document with the cluster that its label names, and Kubernetes' default namespace."""
-    document = dict(sourced.document)
-    metadata = document.get("metadata")
-    if not isinstance(metadata, dict):
+def _placed(sourced: Sourced, kind: Kind, home: str) -> dict[str, Any]:
+    """The document with its cluster. A policy that names none is `home`'s when it comes from a cluster's own API, else everybody's."""
+    document, metadata = dict(sourced.document), sourced.document.get("metadata")
+    if not isinstance(metadata, Mapping):
         return document
-    metadata = dict(metadata)
-    labels = metadata.get("labels")
-    label = labels.get(CLUSTER_LABEL) if isinstance(labels, dict) else None
-    if kind.scope is not Scope.FEDERATION and "cluster" not in metadata:
-        if label:
-            metadata["cluster"] = label
-        elif not kind.is_cluster_optional:
-            metadata["cluster"] = cluster
-    if kind.scope is Scope.NAMESPACE:
-        metadata.setdefault("namespace", "default")
-    elif sourced.group == "projectcalico.org":
-        metadata.pop("namespace", None)
-    return {**document, "metadata": metadata}
-
-
-def _foreign(listed: Sorted, stands: Inventory, home: str, faults: list[SourceFault]) -> list[model.Policy]:
-    """Policies of Kubernetes and of Cilium."""
-    found: list[model.Policy] = []
-    for sourced in (s for group in KUBERNETES_GROUPS for s in listed.of(group, "NetworkPolicy")):
-        spec = _spec(sourced, kubernetes.NetworkPolicySpec, faults, kubernetes.faults)
-        if spec is not None:
-            found.append(kubernetes.policy_of(_key(sourced, home, faults, is_namespaced=True), spec))
-    for sourced in listed.of("projectcalico.org", STAGED_KIND):
-        staged = _spec(sourced, kubernetes.StagedSpec, faults, kubernetes.staged_faults)
-        if staged is not None:
-            key = _key(sourced, home, faults, is_namespaced=True)
-            found.append(kubernetes.staged_policy_of(key, staged))
-    for sourced in listed.of("policy.networking.k8s.io", *ADMIN_KINDS):
-        key = _key(sourced, home, faults, is_namespaced=False)
-        checked = _spec(sourced, admin.AdminSpec, faults, _admin_check(key))
-        if checked is not None:
-            found.append(admin.policy_of(key, checked))
-    around = _cilium_surroundings(listed, stands, faults)
-    for sourced in listed.of("cilium.io", *CILIUM_KINDS):
-        key = _key(sourced, home, faults, is_namespaced=sourced.kind == "CiliumNetworkPolicy")
-        specs = _cilium_specs(sourced, key, faults)
-        found += cilium.policies_of(key, specs, around)
-    return found
-
-
-def _admin_check(key: ObjectKey) -> Callable[[admin.AdminSpec], Iterable[Fault]]:
-    return lambda spec: admin.faults(key.kind, key.name, spec)
-
-
-def _key(sourced: Sourced, home: str, faults: list[SourceFault], *, is_namespaced: bool) -> ObjectKey:
-    reader = Reader(sourced, faults)
-    cluster = reader.labels("metadata", "labels").get(CLUSTER_LABEL, home)
-    return ObjectKey(sourced.kind, cluster, reader.namespace if is_namespaced else "", reader.name)
-
-
-def _spec(
-    sourced: Sourced,
-    cls: type[S],
-    faults: list[SourceFault],
-    check: Callable[[S], Iterable[Fault]],
-    place: str = "spec",
-    value: Any = None,
-) -> S | None:
-    """A spec that has passed its checks; None (with faults) when it has not."""
-    found: list[Fault] = []
-    given = sourced.document.get("spec") if value is None else value
-    spec = structured({} if given is None else given, cls, f"/{place}", found)
-    if spec is not None and not found:
-        found += check(spec)
-    faults += [SourceFault(sourced.source, fault) for fault in found]
-    return None if found else spec
-
-
-def _cilium_specs(
-    sourced: Sourced, key: ObjectKey, faults: list[SourceFault]
-) -> list[tuple[str, CiliumSpec]]:
-    document = sourced.document
-    places: list[tuple[str, Any]] = [("spec", document["spec"])] if "spec" in document else []
-    listed = document.get("specs", [])
-    if isinstance(listed, list):
-        places += [(f"specs/{n}", each) for n, each in enumerate(listed)]
+    if kind.is_cluster_optional:
+        cluster = home if sourced.group not in (OWN_GROUP, CALICO_GROUP) or kind.foreign_name else ""
     else:
-        faults.append(SourceFault(sourced.source, Fault("/specs", "a list is needed")))
-    if not places:
-        faults.append(SourceFault(sourced.source, Fault("/spec", "is needed")))
-    found = []
-    for place, value in places:
-        spec = _spec(sourced, CiliumSpec, faults, _cilium_check(place, key), place, value)
-        if spec is not None:
-            found.append((place, spec))
-    return found
-
-
-def _cilium_check(place: str, key: ObjectKey) -> Callable[[CiliumSpec], Iterable[Fault]]:
-    is_clusterwide = key.kind == "CiliumClusterwideNetworkPolicy"
-    return lambda spec: cilium_checks.spec_faults(f"/{place}", spec, is_clusterwide=is_clusterwide)
-
-
-def _cilium_surroundings(listed: Sorted, stands: Inventory, faults: list[SourceFault]) -> cilium.Surroundings:
-    groups: dict[str, tuple[str, ...]] = {}
-    labels: dict[str, dict[str, str]] = {}
-    for sourced in listed.of("cilium.io", "CiliumCIDRGroup"):
-        reader = Reader(sourced, faults)
-        spec = _spec(sourced, CidrGroupSpec, faults, _group_faults)
-        if spec is not None:
-            groups[reader.name] = spec.external_cidrs
-            labels[reader.name] = reader.labels("metadata", "labels")
-    return cilium.Surroundings(
-        groups=groups,
-        group_labels=labels,
-        services=stands.service_labels,
-        service_selectors=stands.service_selectors,
-    )
-
-
-def _group_faults(spec: CidrGroupSpec) -> Iterable[Fault]:
-    for index, text in enumerate(spec.external_cidrs):
-        yield from cilium_checks.prefix_faults(f"/spec/externalCIDRs/{index}", text)
+        cluster = home or "default"
+    return {**document, "metadata": placed(kind, metadata, cluster)}

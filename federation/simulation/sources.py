@@ -9,23 +9,14 @@ from typing import Any
 
 from federation.errors import Fault
 from federation.identities import CLUSTER_LABEL
-from federation.resources.foreign import CRD_GROUP, as_shown
+from federation.resources.foreign import CRD_GROUP, as_shown, without_absent
 
 CALICO_GROUP = "projectcalico.org"
-MAX_PARTS = 5_000_000
-"""Mappings, lists and scalars of one document, anchors expanded: more is taken for a bomb."""
-OBJECT_META = {
-    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields",
-    "ownerReferences", "selfLink", "finalizers", "generateName", "clusterName", "initializers",
-}  # fmt: skip
-"""What a Kubernetes API server adds to metadata."""
 OF_OWNERS = {"ownerReferences", "generateName"}
 """Of these, what tells pods and workloads apart; `LENIENT` groups keep it."""
 LENIENT = {"", "apps", "batch", "extensions"}
 IN_FORCE = {"phase", "podIP", "podIPs", "hostIP", "hostIPs", "addresses"}
 """What of a status counts."""
-TEXT_MAPS = {"labels", "matchLabels", "annotations"}
-"""Mappings of texts, in which Kubernetes reads null as the empty text."""
 POLICY_GROUPS = {
     CALICO_GROUP, "cilium.io", "policy.networking.k8s.io", "networking.k8s.io", "causeway.dev",
     "discovery.k8s.io",
@@ -73,6 +64,10 @@ class Sourced:
     def kind(self) -> str:
         """Its kind."""
         return str(self.document.get("kind", ""))
+
+    def at(self, fault: Fault) -> "SourceFault":
+        """A fault of it, where the user finds it."""
+        return SourceFault(self.source, Fault(self.root + fault.pointer, fault.message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,9 @@ def _sort_one(result: Sorted, source: str, document: Any, known: set[tuple[str, 
             result.faults.append(SourceFault(source, Fault(f"/{name}", "is needed")))
             return
     try:
-        sourced = Sourced(source=source, document=as_shown(without_absent(document)))
+        is_lenient = Sourced(source=source, document=document).group in LENIENT
+        cleaned = without_absent(document, kept=OF_OWNERS if is_lenient else ())
+        sourced = Sourced(source=source, document=as_shown(cleaned))
     except ValueError as error:
         result.faults.append(SourceFault(source, Fault("", str(error))))
         return
@@ -181,33 +178,3 @@ def _said(sourced: Sourced) -> dict[str, Any]:
     if isinstance(status, Mapping):
         found |= {f"status/{k}": v for k, v in status.items() if k in IN_FORCE}
     return found
-
-
-def without_absent(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without nulls (in Kubernetes a null is an absent field) and without what an API server added to its metadata.
-
-    Raises ValueError when anchors blow it up, or it is nested beyond reason.
-    """
-    budget = [MAX_PARTS]
-
-    def clean(value: Any, depth: int, name: str = "") -> Any:
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise ValueError(f"more than {MAX_PARTS} parts once its anchors are expanded")
-        if depth > 100:
-            raise ValueError("nested deeper than 100")
-        if isinstance(value, Mapping):
-            if name in TEXT_MAPS:
-                return {str(k): "" if v is None else clean(v, depth + 1) for k, v in value.items()}
-            return {str(k): clean(v, depth + 1, str(k)) for k, v in value.items() if v is not None}
-        if isinstance(value, list):
-            return [clean({} if v is None else v, depth + 1) for v in value]
-        return value
-
-    cleaned: dict[str, Any] = clean(document, 0)
-    metadata = cleaned.get("metadata")
-    if isinstance(metadata, dict):
-        group = Sourced(source="", document=cleaned).group
-        added = OBJECT_META - OF_OWNERS if group in LENIENT else OBJECT_META
-        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in added}
-    return cleaned

@@ -71,7 +71,7 @@ async def test_a_policy_of_a_cluster_is_told_to_its_agents_and_one_of_none_to_al
 ) -> None:
     dc1, aws1 = await told(
         plane, kubernetes("dc1"), kubernetes(), cilium({"ingress": [{}]}, "aws1"),
-        taken("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", {"subject": {"namespaces": {}}}),
+        taken("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", {"priority": 1, "subject": {"namespaces": {}}}),
         taken("v1", "Namespace", {}, "dc1"), calico("StagedGlobalNetworkPolicy"),
         taken("projectcalico.org/v3", "StagedKubernetesNetworkPolicy", {}, namespace="shop"),
     )  # fmt: skip
@@ -97,6 +97,7 @@ L7 = [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{"method
         (calico(egress=[{"action": "Deny", "destination": {"services": {"name": "s", "namespace": "x"}}}]), "Partly", "egress/0: services is not enforced by this release: the rule denies by all the rest"),
         (cilium({"egress": [{"toFQDNs": [{"matchName": "a.example"}]}, {"toCIDR": ["10.0.0.0/8"]}]}), "Partly", "egress/0: toFQDNs"),
         (cilium({"ingress": [{"toPorts": L7}]}), "Partly", "rules.http"),
+        (cilium({"egressDeny": [{"toServices": [{"k8sServiceSelector": {"selector": {}}}]}]}), "Partly", "services is not enforced by this release: the rule denies"),
         (cilium({"ingressDeny": [{"fromEntities": ["host"]}]}), "Partly", "always let in by the kernel"),
         (cilium({"ingressDeny": [{"fromEntities": ["remote-node"]}]}), "Whole", ""),
         (taken("cilium.io/v2", "CiliumClusterwideNetworkPolicy", {"nodeSelector": {}, "ingress": [{}]}, "dc1"), "Hosts", "selects hosts"),

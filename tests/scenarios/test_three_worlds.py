@@ -32,7 +32,7 @@ def forbid() -> dict[str, Any]:
     return {
         "kind": "AdminNetworkPolicy",
         "name": "no",
-        "spec": {"subject": {"namespaces": {}}, "egress": [rule]},
+        "spec": {"priority": 1, "subject": {"namespaces": {}}, "egress": [rule]},
         "cluster": "dc1",
     }
 
