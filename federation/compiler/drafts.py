@@ -38,7 +38,7 @@ class Entry:
     """Where its tier and itself stand, as a sort key."""
     version: int = 0
     """Counts what changed of all that its lines depend on."""
-    subjects: dict[ObjectKey, None] = field(default_factory=dict)
+    subjects: dict["Subject", None] = field(default_factory=dict)
     tokens: frozenset[Token] = frozenset()
     is_own: tuple[bool, bool] = (False, False)
     """By direction: whether its lines are each subject's own."""
@@ -64,6 +64,8 @@ class Draft:
     """With `next_tier` counted from the line itself, and 0 for the tier's end."""
     questions: tuple[Question, ...] = ()
     """Of each rule."""
+    marks: tuple[int, ...] = ()
+    """Hashes of the rules, `next_tier` left out."""
     has_skips: bool = False
 
     @property
@@ -79,6 +81,29 @@ class Draft:
 
 
 @dataclass(eq=False, slots=True)
+class Subject:
+    """A local endpoint."""
+
+    key: ObjectKey
+    party: Party
+    number: int
+    """A new one whenever the party is."""
+    entries: dict[Entry, None] = field(default_factory=dict)
+    sides: tuple["Side", ...] = ()
+    """By Direction; () before its first lists."""
+    class_number: int = -1
+    is_gone: bool = False
+    _shared: object = None
+
+    def __post_init__(self) -> None:
+        self._shared = (self.party.cluster, self.party.versions)
+
+    def fact(self, *, is_own: bool) -> object:
+        """What of it lines depend on."""
+        return self.number if is_own else self._shared
+
+
+@dataclass(eq=False, slots=True)
 class Side:
     """One direction of one or more subjects: drafts tier by tier, each tier with its end."""
 
@@ -86,6 +111,8 @@ class Side:
     tiers: tuple[tuple[RuleReference, bool, tuple[Draft, ...]], ...]
     uses: int = 0
     rules: Rules = ()
+    mark: int = 0
+    """The same for the same rules."""
 
     @property
     def ends(self) -> Iterator[RuleReference]:
@@ -132,21 +159,26 @@ class Classes:
     def __init__(self) -> None:
         self.lists: list[Lists | None] = []
         """By number; None: it is free."""
-        self._numbers: dict[Lists, int] = {}
+        self._numbers: dict[int, list[int]] = {}
+        """By mark."""
+        self._marks: dict[int, int] = {}
         self._uses: dict[int, int] = {}
         self._free: list[int] = []
 
-    def number_of(self, lists: Lists) -> tuple[int, bool]:
-        """Its number, and whether it is new."""
-        fresh = self._free[0] if self._free else len(self.lists)
-        number = self._numbers.setdefault(lists, fresh)
-        if number != fresh:
-            return number, False
+    def number_of(self, lists: Lists, mark: int) -> tuple[int, bool]:
+        """Its number, and whether it is new. The mark is the same for the same lists: hashing them again costs more than all else."""
+        alike = self._numbers.setdefault(mark, [])
+        for number in alike:
+            if self.lists[number] == lists:
+                return number, False
         if self._free:
-            heappop(self._free)
+            number = heappop(self._free)
             self.lists[number] = lists
         else:
+            number = len(self.lists)
             self.lists.append(lists)
+        alike.append(number)
+        self._marks[number] = mark
         return number, True
 
     def enter(self, number: int) -> None:
@@ -156,10 +188,14 @@ class Classes:
     def leave(self, number: int) -> bool:
         """A subject has it no more; whether it is gone."""
         self._uses[number] -= 1
-        lists = self.lists[number]
-        if self._uses[number] or lists is None:
+        if self._uses[number]:
             return False
-        del self._uses[number], self._numbers[lists]
+        mark = self._marks.pop(number)
+        alike = self._numbers[mark]
+        alike.remove(number)
+        if not alike:
+            del self._numbers[mark]
+        del self._uses[number]
         self.lists[number] = None
         heappush(self._free, number)
         return True
@@ -177,28 +213,27 @@ def draft_of(
     return Draft(key, tuple(rules))
 
 
-def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReference, int]) -> Rules:
-    """The list of a side."""
+def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReference, int]) -> None:
+    """Make the list of a side."""
     assembled: list[CompiledRule] = []
+    marks: list[int] = []
     for reference, is_passing, drafts in side.tiers:
         for draft in drafts:
             if draft.compiled is None:
                 _number_lines(draft, bits, ids)
         action = RuleAction.PASS if is_passing else RuleAction.DENY
-        end_of_tier = CompiledRule(action=action, rule_id=ids[reference])
-        if any(draft.has_skips for draft in drafts):
-            tier = [rule for draft in drafts for rule in draft.compiled or ()] + [end_of_tier]
-        else:
-            tier = _reachable(drafts, end_of_tier)
+        end = CompiledRule(action=action, rule_id=ids[reference])
+        tier, own_marks = _reachable(drafts, end)
         start = len(assembled)
-        end = start + len(tier)
+        after = start + len(tier)
         assembled += (
-            replace(r, next_tier=start + place + r.next_tier if r.next_tier else end)
+            replace(r, next_tier=start + place + r.next_tier if r.next_tier else after)
             if r.action is RuleAction.PASS
             else r
             for place, r in enumerate(tier)
         )
-    return tuple(assembled)
+        marks += own_marks
+    side.rules, side.mark = tuple(assembled), hash(tuple(marks))
 
 
 def _number_lines(draft: Draft, bits: Mapping[Predicate, int], ids: Mapping[RuleReference, int]) -> None:
@@ -208,28 +243,33 @@ def _number_lines(draft: Draft, bits: Mapping[Predicate, int], ids: Mapping[Rule
         for place, line in enumerate(lines)
     )
     draft.questions = tuple((r.bit, r.not_bit, r.net_bit, r.not_net_bit) for r in draft.compiled)
+    draft.marks = tuple(hash(replace(r, next_tier=0) if r.next_tier else r) for r in draft.compiled)
     draft.has_skips = any(r.next_tier for r in draft.compiled)
 
 
-def _reachable(drafts: Iterable[Draft], end: CompiledRule) -> list[CompiledRule]:
+def _reachable(drafts: tuple[Draft, ...], end: CompiledRule) -> tuple[list[CompiledRule], list[int]]:
     """The rules of a tier without those that never match first: an earlier one asks the same of the peer, or nothing, and takes all
-    their ports. Every match leaves the tier, so that whoever comes to a rule has met all before it."""
+    their ports. Every match leaves the tier, so that whoever comes to a rule has met all before it; not where rules jump over
+    others. With their marks."""
+    rules = [rule for draft in drafts for rule in draft.compiled or ()] + [end]
+    marks = [mark for draft in drafts for mark in draft.marks] + [hash(end)]
+    questions = [question for draft in drafts for question in draft.questions] + [NO_QUESTION]
+    if any(draft.has_skips for draft in drafts) or len(set(questions)) == len(questions):
+        return rules, marks
     met: dict[Question, list[CompiledRule]] = {}
-    reached = []
-    pairs = chain.from_iterable(zip(d.compiled or (), d.questions, strict=True) for d in drafts)
-    for rule, question in chain(pairs, ((end, NO_QUESTION),)):
-        known = met.get(question)
-        of_all = met.get(NO_QUESTION)
-        if (known and any(_does_take(other, rule) for other in known)) or (
-            of_all and any(_does_take(other, rule) for other in of_all)
-        ):
-            continue
-        reached.append(rule)
+    of_all = met[NO_QUESTION] = []
+    reached: list[int] = []
+    for place, question in enumerate(questions):
+        rule, known = rules[place], met.get(question)
         if known is None:
             met[question] = [rule]
+        elif any(_does_take(other, rule) for other in known):
+            continue
         else:
             known.append(rule)
-    return reached
+        if not of_all or question == NO_QUESTION or not any(_does_take(other, rule) for other in of_all):
+            reached.append(place)
+    return [rules[place] for place in reached], [marks[place] for place in reached]
 
 
 def _does_take(one: CompiledRule, other: CompiledRule) -> bool:

@@ -18,6 +18,8 @@ from federation.selectors.index import places_of
 
 MANY = 64
 """From so many new predicates on, rows are made whole, not bit by bit."""
+STEP = 256
+"""So many prefixes are compared at a time."""
 
 
 class Questions:
@@ -212,28 +214,26 @@ class Questions:
 
 
 def changed_nets(old: tuple[Prefix, ...], new: tuple[Prefix, ...]) -> tuple[list[Prefix], list[Prefix]]:
-    """(added, removed), as often as they are. What both begin and end with is passed over by halving, so that one change among
-    many is cheap."""
+    """(added, removed), as often as they are. What both begin and end with is passed over, so that one change among many is cheap."""
     start = _common(old, new, is_end=False)
-    end = _common(old[start:], new[start:], is_end=True)
+    end = min(_common(old, new, is_end=True), len(old) - start, len(new) - start)
     before, after = Counter(old[start : len(old) - end]), Counter(new[start : len(new) - end])
     return list((after - before).elements()), list((before - after).elements())
 
 
 def _common(one: tuple[Prefix, ...], other: tuple[Prefix, ...], is_end: bool) -> int:
-    """How many items two sequences begin (or end) with alike."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
+    """How many items two sequences begin (or end) with alike, whole steps only."""
+    found = 0
+    while found < min(len(one), len(other)):
         if is_end:
-            is_same = one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]
+            ends = (each[max(len(each) - found - STEP, 0) : len(each) - found] for each in (one, other))
         else:
-            is_same = one[low:middle] == other[low:middle]
-        if is_same:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+            ends = (each[found : found + STEP] for each in (one, other))
+        part, same = ends
+        if part != same:
+            break
+        found += len(part)
+    return found
 
 
 def _codes(nets: Iterable[Prefix]) -> list[Code]:
