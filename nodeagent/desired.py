@@ -10,6 +10,7 @@ from federation.doors.documents import CILIUM_KINDS
 from federation.identities import HOST, REMOTE_NODE, IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.policy.tables import Tables
+from federation.policy.world import LabelledNets
 from federation.resources.metadata import AnyResource, ObjectKey
 from nodeagent.control.replica import Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
@@ -21,11 +22,12 @@ from nodeagent.drivers import (
     DesiredTunnels,
     ObjectReport,
 )
-from nodeagent.feed import change_of
+from nodeagent.feed import change_of, sets_in_namespaces
 from tunnels.peers import mesh_peers
 
 GROUPS = "CiliumCIDRGroup"
-KEPT = ("Node", "Link", GROUPS, *CILIUM_KINDS)
+SETS, SPACES = "NetworkSet", "Namespace"
+KEPT = ("Node", "Link", GROUPS, SETS, SPACES, *CILIUM_KINDS)
 SPARE_BITS = 64
 """Bits that may lie idle before all are numbered anew."""
 
@@ -58,6 +60,7 @@ class Decider:
         self._resources: dict[str, dict[ObjectKey, AnyResource]] = {kind: {} for kind in KEPT}
         self._here: dict[ObjectKey, Endpoint] = {}
         self._addresses = Addresses()
+        self._sets: dict[str, LabelledNets] = {}
         self._compiler = Compiler(self._is_local)
         self._last = None
 
@@ -69,7 +72,10 @@ class Decider:
         kinds = {one.kind for pair in pairs for one in pair if one is not None}
         if GROUPS in kinds:
             pairs += [(None, r) for kind in CILIUM_KINDS for r in self._resources[kind].values()]
-        self._compiler.apply(change_of(pairs, self._resources[GROUPS]))
+        change = change_of(pairs, self._resources[GROUPS])
+        if not kinds.isdisjoint((SETS, SPACES)):
+            change = replace(change, network_sets={**change.network_sets, **self._set_changes()})
+        self._compiler.apply(change)
         if self._is_sparse() and self._last is not None:
             self._begin()  # a build gives numbers without gaps
             return self._decide(state)
@@ -81,6 +87,13 @@ class Decider:
             routes=routes,
             faults=(*_uncarried(self._here), *unread),
         )
+
+    def _set_changes(self) -> dict[str, LabelledNets | None]:
+        """What differs of NetworkSets, which have their namespaces' labels."""
+        before = self._sets
+        self._sets = sets_in_namespaces(self._resources[SETS].values(), self._resources[SPACES].values())
+        changed = {name: nets for name, nets in self._sets.items() if before.get(name) != nets}
+        return {**changed, **dict.fromkeys(before.keys() - self._sets.keys())}
 
     def _take(self, before: AnyResource | None, after: AnyResource | None) -> None:
         """Keep what is asked for by more than its own change."""

@@ -6,7 +6,7 @@ from typing import Any
 from federation.compiler.change import Change
 from federation.doors.documents import CILIUM_KINDS, POLICY_KINDS, policies_of, surroundings, without_services
 from federation.policy.model import Policy
-from federation.policy.world import SET_KINDS, host_of, nets_of
+from federation.policy.world import LabelledNets, host_of, nets_of, sets_with_namespaces
 from federation.resources.metadata import AnyResource, ObjectKey
 
 Pair = tuple[AnyResource | None, AnyResource | None]
@@ -26,6 +26,14 @@ def change_of(pairs: Iterable[Pair], groups: Mapping[ObjectKey, AnyResource]) ->
             field, key = place
             found.setdefault(field, {})[key] = _value(field, after, groups)
     return Change(**found)
+
+
+def sets_in_namespaces(
+    sets: Iterable[AnyResource], namespaces: Iterable[AnyResource]
+) -> dict[str, LabelledNets]:
+    """All NetworkSets by name, with the labels of their namespaces."""
+    labels = {(r.metadata.cluster, r.metadata.name): r.metadata.labels for r in namespaces}
+    return {nets.name: nets for nets in sets_with_namespaces(map(nets_of, sets), labels)}
 
 
 def _place(resource: AnyResource) -> tuple[str, Any] | None:
@@ -48,7 +56,7 @@ def _place(resource: AnyResource) -> tuple[str, Any] | None:
             return "account_labels", (meta.cluster, meta.namespace, meta.name)
         case kind if kind in POLICY_KINDS:
             return "policies", resource.key
-        case kind if kind in SET_KINDS:
+        case "GlobalNetworkSet":
             return "network_sets", str(resource.key)
     return None
 

@@ -4,13 +4,12 @@ An interface's own host endpoint comes before the one for all interfaces (`*`), 
 lists go to the first, since nobody says which interface has them: rather closed than open.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from federation.doors import calico
-from federation.identities import NAMESPACE_LABEL
 from federation.policy import model
-from federation.policy.world import Address, Host, LabelledNets, Labels
+from federation.policy.world import Address, Host
 from federation.resources.metadata import AnyResource
 
 EVERY_INTERFACE = "*"
@@ -72,22 +71,3 @@ def profile_of(resource: AnyResource) -> model.Policy:
         ingress=tuple(calico.rule_of(rule, n, "ingress", "") for n, rule in enumerate(spec.ingress)),
         egress=tuple(calico.rule_of(rule, n, "egress", "") for n, rule in enumerate(spec.egress)),
     )
-
-
-def sets_with_namespaces(
-    sets: Iterable[LabelledNets], labels: Mapping[tuple[str, str], Labels]
-) -> Iterator[LabelledNets]:
-    """Network sets with the labels of their namespaces. One of every cluster is one of each where its namespace has labels."""
-    for nets in sets:
-        namespace = nets.labels.get(NAMESPACE_LABEL, "")
-        found = {
-            cluster: given
-            for (cluster, name), given in labels.items()
-            if name == namespace and nets.cluster in ("", cluster)
-        }
-        if not namespace or not found:
-            yield nets
-        for cluster, given in found.items() if namespace else ():
-            inherited = {calico.end_key(f"{calico.OF_NAMESPACE}{key}"): value for key, value in given.items()}
-            name = f"{nets.name} in {cluster}"
-            yield replace(nets, labels={**inherited, **nets.labels}, cluster=cluster, name=name)

@@ -1,7 +1,7 @@
 """All that policy needs to know, as one value: what the engine, the compiler and the simulator start from."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from federation.doors import calico
@@ -64,6 +64,7 @@ class Backend:
 Labels = Mapping[str, str]
 INHERITED = (cluster_key(""), node_key(""), namespace_key(""), calico.account_key(""))
 """How names of inherited labels start: what a workload claims of these itself does not count."""
+NO_LABELS: Mapping[tuple[str, str], Labels] = {}
 OF_THE_SYSTEM = {CLUSTER_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL}
 
 
@@ -123,28 +124,29 @@ def world_of(
     resources: Iterable[AnyResource],
     services: Mapping[tuple[str, str, str], tuple[Backend, ...]] | None = None,
     around: Surroundings = NOTHING_AROUND,
+    spaces: Mapping[tuple[str, str], Labels] = NO_LABELS,
 ) -> World:
     """The world that a set of resources makes; kinds that policy does not know are passed over.
 
     Without `services` nobody says who serves what, and rules that name services are closed. `around`: what policies of Cilium
-    refer to, besides what is among the resources.
+    refer to, besides what is among the resources. `spaces`: labels of namespaces by (cluster, namespace), likewise.
     """
     by_kind: dict[str, list[AnyResource]] = {}
     for resource in resources:
         by_kind.setdefault(resource.kind, []).append(resource)
     policies = policies_in(by_kind, around)
-    sets = [r for kind in SET_KINDS for r in by_kind.get(kind, ())]
+    sets = (nets_of(r) for kind in SET_KINDS for r in by_kind.get(kind, ()))
+    labels = {(r.metadata.cluster, r.metadata.name): r.metadata.labels for r in by_kind.get("Namespace", ())}
+    labels |= spaces
     return World(
         tiers={r.metadata.name: r for r in by_kind.get("Tier", ())},
         policies=tuple(without_services(policies) if services is None else policies),
-        network_sets=tuple(map(nets_of, sets)),
+        network_sets=tuple(sets_with_namespaces(sets, labels)),
         identities={r.spec.number: r.spec.labels for r in by_kind.get("Identity", ())},
         endpoints={r.key: r for r in by_kind.get("Endpoint", ())},
         hosts={(r.metadata.cluster, r.metadata.name): host_of(r) for r in by_kind.get("Node", ())},
         services={} if services is None else services,
-        namespace_labels={
-            (r.metadata.cluster, r.metadata.name): r.metadata.labels for r in by_kind.get("Namespace", ())
-        },
+        namespace_labels=labels,
         account_labels={
             (r.metadata.cluster, r.metadata.namespace, r.metadata.name): r.metadata.labels
             for r in by_kind.get("ServiceAccount", ())
@@ -175,6 +177,25 @@ def nets_of(resource: AnyResource) -> LabelledNets:
         return LabelledNets(labels=meta.labels, nets=nets, name=name)
     where = {NAMESPACE_LABEL: meta.namespace} | ({CLUSTER_LABEL: meta.cluster} if meta.cluster else {})
     return LabelledNets(labels={**meta.labels, **where}, nets=nets, cluster=meta.cluster, name=name)
+
+
+def sets_with_namespaces(
+    sets: Iterable[LabelledNets], labels: Mapping[tuple[str, str], Labels]
+) -> Iterator[LabelledNets]:
+    """Network sets with the labels of their namespaces. One of every cluster is one of each where its namespace has labels."""
+    for nets in sets:
+        namespace = nets.labels.get(NAMESPACE_LABEL, "")
+        found = {
+            cluster: given
+            for (cluster, name), given in labels.items()
+            if name == namespace and nets.cluster in ("", cluster)
+        }
+        if not namespace or not found:
+            yield nets
+        for cluster, given in found.items() if namespace else ():
+            inherited = {calico.end_key(f"{calico.OF_NAMESPACE}{key}"): value for key, value in given.items()}
+            name = f"{nets.name} in {cluster}"
+            yield replace(nets, labels={**inherited, **nets.labels}, cluster=cluster, name=name)
 
 
 SET_KINDS = ("GlobalNetworkSet", "NetworkSet")

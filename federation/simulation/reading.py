@@ -9,7 +9,7 @@ from federation.errors import Fault, InvalidInput
 from federation.kinds import host_endpoint, profile
 from federation.kinds.endpoint import NamedPort
 from federation.kinds.registry import BY_NAME
-from federation.policy.hosts import govern, profile_of, sets_with_namespaces
+from federation.policy.hosts import govern, profile_of
 from federation.policy.world import World, world_of
 from federation.resources.codec import decode_as
 from federation.resources.foreign import CRD_GROUP, placed
@@ -66,17 +66,15 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
         shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
         raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
     around = Surroundings(services=stands.service_labels, service_selectors=stands.service_selectors)
-    base = world_of((r for r in own if r.kind not in ("HostEndpoint", "Profile")), stands.services, around)
+    base = world_of(own, stands.services, around, stands.namespaces)
     hosts = stands.hosts_beside(base.hosts)
     faces = govern(hosts, (r for r in own if r.kind == "HostEndpoint"), cluster)
     profiles = {(r.metadata.cluster, r.metadata.name): r for r in own if r.kind == "Profile"}
     world = replace(
         base,
         endpoints={**base.endpoints, **stands.endpoints},
-        network_sets=tuple(sets_with_namespaces(base.network_sets, stands.namespaces)),
         hosts=hosts,
         faces=faces,
-        namespace_labels={**base.namespace_labels, **stands.namespaces},
         account_labels={**base.account_labels, **stands.accounts},
         profiles={place: profile_of(r) for place, r in profiles.items()},
         profile_labels={place: r.spec.labels_to_apply for place, r in profiles.items()},

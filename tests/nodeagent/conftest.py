@@ -183,6 +183,9 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
     by_team = [*linked, _document("GlobalNetworkPolicy", "db", space)]
     group = {"endpointSelector": {}, "ingress": [{"fromCIDRSet": [{"cidrGroupRef": "g"}]}]}
     by_group = [*linked, _document("CiliumNetworkPolicy", "dc1/shop/p", group)]
+    partners = _document("NetworkSet", "aws1/shop/partners", {"nets": ["203.0.113.0/24"]})
+    everywhere = _document("NetworkSet", "aws1/shop/partners", {"nets": ["198.51.100.0/24"]})
+    everywhere["metadata"] = {"namespace": "shop", "name": "partners"}
     return {
         "empty": [],
         "alone": alone,
@@ -196,6 +199,16 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
             _document("Namespace", "aws1/shop", {}, labels={"team": "a"}),
         ],
         "with other labels of it": [*by_team, _document("Namespace", "aws1/shop", {}, labels={"team": "b"})],
+        "with a network set of the namespace": [
+            *by_team,
+            _document("Namespace", "aws1/shop", {}, labels={"team": "a"}),
+            partners,
+        ],
+        "with a network set of every cluster's": [
+            *by_team,
+            _document("Namespace", "aws1/shop", {}, labels={"team": "a"}),
+            everywhere,
+        ],
         "with a group of prefixes": [
             *by_group,
             _document("CiliumCIDRGroup", "dc1/g", {"externalCIDRs": ["8.0.0.0/8"]}),
