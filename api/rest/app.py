@@ -11,6 +11,7 @@ from api.console import routes as console
 from api.rest import metrics as metrics_of
 from api.rest import nodes, openapi, problems, resources
 from api.rest.authentication import Permission, plane_of, require
+from api.rest.descriptions import HEALTH, METRICS, READINESS
 from controlplane.service import ControlPlane
 from federation.errors import CausewayError
 
@@ -30,8 +31,18 @@ def application(plane: ControlPlane) -> FastAPI:
     app.include_router(resources.router())
     app.include_router(nodes.router())
     app.include_router(console.router())
-    for path, handler in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
-        app.add_api_route(path, handler, methods=["GET"])
+    for path, handler, said in (
+        ("/healthz", healthz, HEALTH),
+        ("/readyz", readyz, READINESS),
+        ("/metrics", metrics, METRICS),
+    ):
+        app.add_api_route(
+            path,
+            handler,
+            methods=["GET"],
+            openapi_extra=said,
+            response_class=Response if said is METRICS else JSONResponse,
+        )
     return app
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
+from api.rest.bodies import refuse_unfit
 from controlplane.service import ControlPlane
 from federation.errors import Unauthenticated
 
@@ -28,6 +29,7 @@ def require(permission: Permission) -> Callable[[Request], Awaitable[Any]]:
     """The dependency of a route: the user's name, or the node's session."""
 
     async def check(request: Request) -> Any:
+        refuse_unfit(request)
         if permission is Permission.PUBLIC:
             return None
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")

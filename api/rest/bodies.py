@@ -1,12 +1,12 @@
 """Reading requests: bounded bodies, JSON with a position when it is broken, documents into changes."""
 
-import json
 from typing import Any
 
 from fastapi import Request
 
+from api.input.json_text import JsonError, json_document
 from controlplane.intent import Change, Verb
-from federation.errors import CausewayError, Fault, InvalidInput, Malformed, TooLarge
+from federation.errors import CausewayError, Fault, InvalidInput, Malformed, TooLarge, shown
 from federation.resources.codec import decode
 
 MAX_BODY = 8 * 1024 * 1024
@@ -21,25 +21,22 @@ async def read_json(request: Request) -> Any:
         if len(body) > MAX_BODY:
             raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
     try:
-        return json.loads(bytes(body), object_pairs_hook=_object, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        message = f"the body is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        raise Malformed(message) from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise Malformed(f"the body is not JSON: {reason}") from error
+        document, faults = json_document(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the body is not JSON: not UTF-8 text at byte {error.start}") from error
+    except JsonError as error:
+        raise Malformed(f"the body is {error}") from error
+    if faults:
+        raise Malformed(f"the body is not JSON: {faults[0].message}", faults=faults)
+    return document
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number of JSON")
+def refuse_unfit(request: Request) -> None:
+    """Raises InvalidInput for a path or query with a NUL, which no database takes for text."""
+    if "\0" in request.url.path or any(
+        "\0" in part for pair in request.query_params.items() for part in pair
+    ):
+        raise InvalidInput("the URL holds a NUL, which is no character of text")
 
 
 def known_query(request: Request, *names: str) -> None:
@@ -49,16 +46,33 @@ def known_query(request: Request, *names: str) -> None:
         raise InvalidInput(f"unknown query parameter(s) {', '.join(unknown)}", hint=hint)
 
 
+def is_set(request: Request, name: str) -> bool:
+    """A query parameter that is true or false; false when absent. Raises InvalidInput for any other word: it must not be passed over."""
+    given = request.query_params.get(name, "false")
+    if given not in ("true", "false"):
+        raise InvalidInput(f"{name} {shown(given)} is neither true nor false")
+    return given == "true"
+
+
+def whole_number(text: str, name: str, low: int, high: int) -> int:
+    """The number that a query parameter or a part of a path says. Raises InvalidInput."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    if not is_number or not low <= int(text) <= high:
+        raise InvalidInput(f"{name} {shown(text)} is not in {low}-{high}")
+    return int(text)
+
+
 def if_match(request: Request) -> int | None:
     """The revision that If-Match names. Raises InvalidInput."""
     header = request.headers.get("if-match", "*").strip()
     if header == "*":
         return None
-    if not header.strip('"').isdigit():
+    digits = header.removeprefix('"').removesuffix('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise InvalidInput(
             f"If-Match {header} is not an ETag of this API", hint='ETags are quoted revisions, like "12"'
         )
-    return int(header.strip('"'))
+    return int(digits)
 
 
 def changes_of(items: Any, verb: Verb) -> list[Change]:

@@ -1,30 +1,44 @@
 """Routes of agents, each for its own node only, and of what lets them in."""
 
 import base64
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api.rest.authentication import Permission, plane_of, require
-from api.rest.bodies import read_json
+from api.rest.bodies import known_query, read_json, whole_number
+from api.rest.descriptions import (
+    CREATE_TOKEN,
+    JOIN,
+    KEY,
+    LIST_TOKENS,
+    MAX_TTL,
+    MAX_USES,
+    REPORT,
+    REVOKE_TOKEN,
+    STREAM,
+)
 from controlplane.intent import JoinRequest, NodeReport, NodeSession
-from federation.errors import Fault, Forbidden, InvalidInput
+from federation.errors import Fault, Forbidden, InvalidInput, shown
+from federation.resources.grammar import escaped
 
+TOKEN_FIELDS = ("cluster", "ttlSeconds", "uses")
+T = TypeVar("T")
 USER, NODE, PUBLIC = (Depends(require(p)) for p in (Permission.USER, Permission.NODE, Permission.PUBLIC))
 
 
 def router() -> APIRouter:
     """/agent/v1, and join tokens."""
     routes = APIRouter()
-    routes.add_api_route("/agent/v1/join", join, methods=["POST"])
-    routes.add_api_route("/agent/v1/stream", stream, methods=["GET"])
-    routes.add_api_route("/agent/v1/key", publish_key, methods=["PUT"])
-    routes.add_api_route("/agent/v1/report", report, methods=["POST"])
-    routes.add_api_route("/api/v1/jointokens", create_token, methods=["POST"], status_code=201)
-    routes.add_api_route("/api/v1/jointokens", list_tokens, methods=["GET"])
-    routes.add_api_route("/api/v1/jointokens/{token_id}", revoke_token, methods=["DELETE"])
+    for path, handler, method, code, said in (
+        ("/agent/v1/join", join, "POST", 201, JOIN), ("/agent/v1/stream", stream, "GET", 200, STREAM), ("/agent/v1/key", publish_key, "PUT", 204, KEY),
+        ("/agent/v1/report", report, "POST", 204, REPORT), ("/api/v1/jointokens", create_token, "POST", 201, CREATE_TOKEN),
+        ("/api/v1/jointokens", list_tokens, "GET", 200, LIST_TOKENS), ("/api/v1/jointokens/{token_id}", revoke_token, "DELETE", 204, REVOKE_TOKEN),
+    ):  # fmt: skip
+        routes.add_api_route(path, handler, methods=[method], status_code=code, openapi_extra=said)
     return routes
 
 
@@ -36,29 +50,25 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
         for name in ("token", "cluster", "node", "os")
         if not isinstance(body.get(name, ""), str)
     ]
-    wrong += [
-        Fault(f"/{name}", "a list is needed")
-        for name in ("addresses", "podPrefixes")
-        if not isinstance(body.get(name, []), list)
-    ]
+    addresses = _parsed(body, "addresses", ip_address, wrong)
+    prefixes = _parsed(body, "podPrefixes", ip_network, wrong)
     if wrong:
         raise InvalidInput("the join request is not valid", faults=wrong)
-    try:
-        wanted = JoinRequest(
-            token=body["token"],
-            cluster=body["cluster"],
-            node=body["node"],
-            os=body.get("os", "linux"),
-            addresses=tuple(ip_address(a) for a in body.get("addresses", ())),  # type: ignore[misc]  # checked by the codec
-            pod_prefixes=tuple(ip_network(p) for p in body.get("podPrefixes", ())),  # type: ignore[misc]
-        )
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"the join request is not valid: {error}") from error
+    wanted = JoinRequest(
+        token=body["token"],
+        cluster=body["cluster"],
+        node=body["node"],
+        os=body.get("os", "linux"),
+        addresses=addresses,  # type: ignore[arg-type]  # its Node is checked like any other document
+        pod_prefixes=prefixes,  # type: ignore[arg-type]
+    )
     return JSONResponse({"credential": await plane_of(request).join(wanted)}, status_code=201)
 
 
-async def stream(request: Request, since: int | None = None, session: NodeSession = NODE) -> Response:
+async def stream(request: Request, session: NodeSession = NODE) -> Response:
     """The stream of `federation.wire`."""
+    asked = request.query_params.get("since")
+    since = None if asked is None else whole_number(asked, "since", 0, 2**53)
     return StreamingResponse(plane_of(request).stream(session, since), media_type="application/x-ndjson")
 
 
@@ -82,9 +92,19 @@ async def report(request: Request, session: NodeSession = NODE) -> Response:
 
 async def create_token(request: Request, user: str = USER) -> Response:
     """A join token, shown this once."""
+    known_query(request)
     body = await _object(request, "cluster")
-    ttl, uses = _number(body, "ttlSeconds", 3600, 1, 366 * 86400), _number(body, "uses", 1, 1, 100_000)
-    token = await plane_of(request).create_join_token(str(body["cluster"]), ttl, uses, actor=user)
+    wrong = [
+        Fault(f"/{escaped(n)}", f"unknown field; known: {', '.join(TOKEN_FIELDS)}")
+        for n in body
+        if n not in TOKEN_FIELDS
+    ]
+    if not isinstance(body["cluster"], str):
+        wrong.append(Fault("/cluster", "text is needed"))
+    if wrong:
+        raise InvalidInput("the request is not valid", faults=wrong)
+    ttl, uses = _number(body, "ttlSeconds", 3600, 1, MAX_TTL), _number(body, "uses", 1, 1, MAX_USES)
+    token = await plane_of(request).create_join_token(body["cluster"], ttl, uses, actor=user)
     return JSONResponse(
         {"id": token.id, "token": token.text, "cluster": token.cluster, "expires": token.expires}, 201
     )
@@ -92,6 +112,7 @@ async def create_token(request: Request, user: str = USER) -> Response:
 
 async def list_tokens(request: Request, _user: str = USER) -> Response:
     """All join tokens, without their secrets."""
+    known_query(request)
     tokens = await plane_of(request).list_join_tokens()
     return JSONResponse(
         {
@@ -103,9 +124,10 @@ async def list_tokens(request: Request, _user: str = USER) -> Response:
     )
 
 
-async def revoke_token(request: Request, token_id: str, user: str = USER) -> Response:
+async def revoke_token(request: Request, user: str = USER) -> Response:
     """Make a join token useless."""
-    await plane_of(request).revoke_join_token(token_id, actor=user)
+    known_query(request)
+    await plane_of(request).revoke_join_token(request.path_params["token_id"], actor=user)
     return Response(status_code=204)
 
 
@@ -125,8 +147,28 @@ def _number(body: dict[str, Any], name: str, default: int, low: int, high: int) 
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidInput(
-            f"{name} is not valid", faults=[Fault(f"/{name}", f"{value!r} is not in {low}-{high}")]
+            f"{name} is not valid", faults=[Fault(f"/{name}", f"{shown(value)} is not in {low}-{high}")]
         )
+    return value
+
+
+def _parsed(body: dict[str, Any], name: str, parse: Callable[[str], T], faults: list[Fault]) -> tuple[T, ...]:
+    """A list of texts, each parsed; a fault for each that is none."""
+    listed, found = body.get(name, []), []
+    if not isinstance(listed, list):
+        faults.append(Fault(f"/{name}", "a list is needed"))
+        return ()
+    for index, text in enumerate(listed):
+        try:
+            found.append(parse(_text(text)))
+        except ValueError as error:
+            faults.append(Fault(f"/{name}/{index}", str(error)))
+    return tuple(found)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"text is needed, not {shown(value)}")
     return value
 
 

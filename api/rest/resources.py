@@ -8,18 +8,21 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api.rest.authentication import Permission, plane_of, require
-from api.rest.bodies import changes_of, if_match, known_query, merged, read_json
+from api.rest.bodies import changes_of, if_match, is_set, known_query, merged, read_json, whole_number
+from api.rest.descriptions import APPLY, DELETE, KINDS_OF, ROLLOUT, VERSION
 from api.rest.openapi import LIST_QUERY, kind_route
 from api.rest.watching import filtered, lines
 from controlplane.intent import Applied, Change, ListQuery, Verb
 from controlplane.store.queries import key_of_path
-from federation.errors import Fault, InvalidInput, NotFound
+from federation.errors import Fault, InvalidInput, NotFound, shown
 from federation.kinds.registry import KINDS
 from federation.resources.codec import decode, encode
+from federation.resources.grammar import escaped
 from federation.resources.kind import Kind
 from federation.resources.metadata import ObjectKey, Scope
 
 USER, PUBLIC = Depends(require(Permission.USER)), Depends(require(Permission.PUBLIC))
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?", re.ASCII)
 PATHS = {
     Scope.FEDERATION: "/{name}",
     Scope.CLUSTER: "/{cluster}/{name}",
@@ -32,13 +35,11 @@ def router() -> APIRouter:
     routes = APIRouter(prefix="/api/v1")
     for kind in KINDS:
         _add_kind(routes, kind)
-    routes.add_api_route("/kinds", kinds, methods=["GET"], summary="The kinds there are")
-    routes.add_api_route("/version", version, methods=["GET"], summary="The version of the control plane")
-    routes.add_api_route("/apply", apply, methods=["POST"], summary="Apply documents, all or none")
-    routes.add_api_route("/delete", delete_all, methods=["POST"], summary="Delete documents, all or none")
-    routes.add_api_route(
-        "/rollouts/{revision}", rollout, methods=["GET"], summary="How far a revision has come"
-    )
+    for path, handler, method, said in (
+        ("/kinds", kinds, "GET", KINDS_OF), ("/version", version, "GET", VERSION), ("/apply", apply, "POST", APPLY),
+        ("/delete", delete_all, "POST", DELETE), ("/rollouts/{revision}", rollout, "GET", ROLLOUT),
+    ):  # fmt: skip
+        routes.add_api_route(path, handler, methods=[method], openapi_extra=said)
     return routes
 
 
@@ -60,6 +61,7 @@ def _add_kind(routes: APIRouter, kind: Kind) -> None:
             path,
             handler,
             methods=[method],
+            status_code=201 if method == "POST" else 200,
             summary=f"{handler.__name__} {kind.name}",
             operation_id=f"{handler.__name__}_{kind.plural}",
             tags=[kind.name],
@@ -87,6 +89,7 @@ class _KindRoutes:
         return await _write(request, Change(verb=Verb.CREATE, key=resource.key, resource=resource), user)
 
     async def read(self, request: Request, _user: str = USER) -> Response:
+        known_query(request)
         resource = await plane_of(request).get(self.key_of(request))
         etag = f'"{resource.metadata.revision}"'
         if request.headers.get("if-none-match") == etag:
@@ -111,30 +114,24 @@ class _KindRoutes:
 async def _list(request: Request, kind: Kind) -> Response:
     known_query(request, *(parameter["name"] for parameter in LIST_QUERY))
     ask = request.query_params
+    since = whole_number(ask["since"], "since", 0, 2**53) if "since" in ask else None
     query = ListQuery(
         kind=kind.name,
         cluster=ask.get("cluster", ""),
         namespace=ask.get("namespace", ""),
         label_selector=ask.get("labelSelector", ""),
         field_selector=ask.get("fieldSelector", ""),
-        limit=_number(ask.get("limit", "500"), "limit", 1, 5000),
+        limit=whole_number(ask.get("limit", "500"), "limit", 1, 5000),
         continue_after=ask.get("continue", ""),
     )
     plane = plane_of(request)
-    if ask.get("watch") == "true":
-        since = _number(ask["since"], "since", 0, 2**53) if "since" in ask else None
+    if is_set(request, "watch"):
         await plane.list(replace(query, limit=1))  # a query with a fault is refused before the stream begins
         events = filtered(plane.watch(kind.name, since), query)
         return StreamingResponse(lines(events), media_type="application/x-ndjson")
     page = await plane.list(query)
     metadata = {"revision": page.revision, "continue": page.continue_after}
     return JSONResponse({"kind": "List", "metadata": metadata, "items": [encode(r) for r in page.resources]})
-
-
-def _number(text: str, name: str, low: int, high: int) -> int:
-    if not text.isdigit() or not low <= int(text) <= high:
-        raise InvalidInput(f"{name} {text!r} is not in {low}-{high}")
-    return int(text)
 
 
 async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -> Response:
@@ -152,7 +149,7 @@ async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -
 
 async def _write(request: Request, change: Change, user: str) -> Response:
     known_query(request, "dryRun")
-    is_dry = request.query_params.get("dryRun") == "true"
+    is_dry = is_set(request, "dryRun")
     applied = await plane_of(request).change([change], actor=user, is_dry_run=is_dry)
     (outcome,) = applied.outcomes
     headers = {"Causeway-Revision": str(applied.revision)}
@@ -175,8 +172,11 @@ async def delete_all(request: Request, user: str = USER) -> Response:
 async def _bulk(request: Request, verb: Verb, user: str) -> Response:
     known_query(request, "dryRun")
     body = await read_json(request)
+    if isinstance(body, dict) and (unknown := sorted(body.keys() - {"items"})):
+        faults = [Fault(f"/{escaped(name)}", "unknown field; known: items") for name in unknown]
+        raise InvalidInput("a bulk has one field, items; nothing was changed", faults=faults)
     changes = changes_of(body.get("items") if isinstance(body, dict) else None, verb)
-    is_dry = request.query_params.get("dryRun") == "true"
+    is_dry = is_set(request, "dryRun")
     return JSONResponse(_applied(await plane_of(request).change(changes, actor=user, is_dry_run=is_dry)))
 
 
@@ -185,19 +185,29 @@ def _applied(applied: Applied) -> dict[str, Any]:
     return {"revision": applied.revision, "outcomes": outcomes}
 
 
-async def rollout(request: Request, revision: int, wait: float = 0, _user: str = USER) -> Response:
-    """Waits up to `wait` seconds (60 at most) for the revision to be enforced everywhere."""
+async def rollout(request: Request, _user: str = USER) -> Response:
+    """How far a revision has come; waits up to `wait` seconds (60 at most) for it to be enforced everywhere."""
+    known_query(request, "wait")
+    revision = whole_number(request.path_params["revision"], "revision", 0, 2**53)
+    wait = _seconds(request.query_params.get("wait", "0"))
     newest = plane_of(request).hub.revision
     if revision > newest:
         raise NotFound(f"revision {revision} is not there yet; the newest is {newest}")
-    found = await plane_of(request).rollout(revision, min(max(wait, 0), 60))
+    found = await plane_of(request).rollout(revision, min(wait, 60))
     behind = [{"node": node, "why": why} for node, why in found.behind]
     body = {"revision": revision, "enforced": found.enforced, "behind": behind, "complete": found.is_complete}
     return JSONResponse({**body, "milliseconds": found.milliseconds})
 
 
-async def kinds(_user: str = USER) -> Response:
+def _seconds(text: str) -> float:
+    if not SECONDS.fullmatch(text):
+        raise InvalidInput(f"wait {shown(text)} is not a number of seconds")
+    return float(text)
+
+
+async def kinds(request: Request, _user: str = USER) -> Response:
     """What a client must know of every kind."""
+    known_query(request)
     listed = [
         {
             "name": kind.name,
@@ -214,4 +224,5 @@ async def kinds(_user: str = USER) -> Response:
 
 async def version(request: Request, _anyone: None = PUBLIC) -> Response:
     """The version that runs."""
+    known_query(request)
     return JSONResponse({"version": request.app.version})
