@@ -44,11 +44,17 @@ class Entry:
     """By direction: whether its lines are each subject's own."""
 
     def __post_init__(self) -> None:
-        self.tokens = frozenset(
-            token for d in Direction for rule in self.policy.rules(d) or () for token in _tokens(rule, d)
-        )
-        ingress, egress = (any(_is_own(rule, d) for rule in self.policy.rules(d) or ()) for d in Direction)
-        self.is_own = (ingress, egress)
+        tokens: set[Token] = set()
+        is_own = [False, False]
+        for direction in Direction:
+            for rule in self.policy.rules(direction) or ():
+                own, peer = _ends(rule, direction)
+                asks_who = own.has_peer_terms
+                is_own[direction] |= asks_who or _is_own(own, peer)
+                tokens.update(_tokens(own, peer))
+                if asks_who:
+                    tokens.add(SETS)
+        self.tokens, self.is_own = frozenset(tokens), (is_own[0], is_own[1])
 
 
 @dataclass(eq=False, slots=True)
@@ -304,20 +310,17 @@ def _ends(rule: model.Rule, direction: Direction) -> tuple[model.Match, model.Ma
     return (rule.destination, rule.source) if is_in else (rule.source, rule.destination)
 
 
-def _is_own(rule: model.Rule, direction: Direction) -> bool:
-    """Whether a rule's lines are each subject's own: it asks who the subject is, names its ports, or means its host."""
-    own, peer = _ends(rule, direction)
-    has_names = any(isinstance(port, str) for port in (*own.ports, *own.not_ports))
-    return own.has_peer_terms or has_names or peer.near is not model.Near.ANY
+def _is_own(own: model.Match, peer: model.Match) -> bool:
+    """Whether a rule that does not ask who the subject is has lines for each subject: it names its ports, or means its host."""
+    return peer.near is not model.Near.ANY or any(
+        isinstance(port, str) for port in (*own.ports, *own.not_ports)
+    )
 
 
-def _tokens(rule: model.Rule, direction: Direction) -> Iterator[Token]:
-    own, peer = _ends(rule, direction)
+def _tokens(own: model.Match, peer: model.Match) -> Iterator[Token]:
     for match in (own, peer):
         yield from (("port", p) for p in (*match.ports, *match.not_ports) if isinstance(p, str))
         yield from (("service", service.namespace, service.name) for service in match.services)
-    if own.has_peer_terms:
-        yield SETS
 
 
 def _compiled(line: Line, bits: Mapping[Predicate, int], rule_id: int, ahead: int) -> CompiledRule:

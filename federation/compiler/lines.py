@@ -188,7 +188,9 @@ def _action_for_subject(
     A class is one for all addresses of an endpoint. Where they disagree the narrower reading stands: a Deny holds as soon
     as one address meets the conditions, an Allow needs all, and a Pass, whose outcome is open, denies.
     """
-    asked = replace(own, services=tuple(replace(service, has_ports=False) for service in own.services))
+    asked = own
+    if own.services:
+        asked = replace(own, services=tuple(replace(service, has_ports=False) for service in own.services))
     addresses = tuple(a for a in subject.addresses if a.version == version) or (None,)
     answers = {
         not surroundings.matcher.end_mismatch(asked, subject, subject, address, None) for address in addresses
