@@ -12,27 +12,37 @@ HEAD = """# Performance
 
 Made by `./dev docs` from the files that `./dev bench AREA` writes. Machines are noisy: read the ratios, each from one run of
 contenders in turns. A ratio is ours over the first peer; an aim is about the ratio, or about our figure where there is no peer.
+Growth is our figure over that of the smallest size, "of" how many times as large the size is: the first number at most the second
+is linear or better.
 """
+START = "\n## "
+"""How a section begins."""
 
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))))
+    results = (json.loads(path.read_text()) for path in RESULTS.glob("*.json"))
+    PAGE.write_text(page(results, PAGE.read_text() if PAGE.exists() else ""))
 
 
-def page(results: Iterable[Mapping[str, Any]]) -> str:
-    """The page for such files' contents; areas without results keep no section."""
-    sections = [HEAD]
-    for body in results:
-        lines = [
-            f"\n## {body['area']}\n",
-            f"{body['date']}, {body['machine']}\n",
-            _line(TITLES),
-            _line("---" for _ in TITLES),
-            *(_line(cells(Row(**row))) for row in body["rows"]),
-        ]
-        sections.append("\n".join(lines) + "\n")
-    return "".join(sections)
+def page(results: Iterable[Mapping[str, Any]], before: str = "") -> str:
+    """The page for such files' contents. An area that has none here keeps the section that the page had before."""
+    _, *known = before.split(START)
+    sections = {text.partition("\n")[0]: text for text in known} | {
+        body["area"]: _section(body) for body in results
+    }
+    return HEAD + "".join(START + sections[area].rstrip("\n") + "\n" for area in sorted(sections))
+
+
+def _section(body: Mapping[str, Any]) -> str:
+    lines = [
+        f"{body['area']}\n",
+        f"{body['date']}, {body['machine']}\n",
+        _line(TITLES),
+        _line("---" for _ in TITLES),
+        *(_line(cells(Row(**row))) for row in body["rows"]),
+    ]
+    return "\n".join(lines)
 
 
 def _line(words: Iterable[str]) -> str:

@@ -4,8 +4,8 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-TITLES = ("what", "unit", "ours", "peers", "ratio", "aim", "met", "note")
+TITLES = ("what", "unit", "ours", "peers", "ratio", "growth", "aim", "met", "note")
 WIDTH = 200
 """Columns of a table that is written to a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`ratio` is ours over the first peer, from the same run; `aim` says what it should be, `met` whether it is."""
+    """`ratio` is ours over the first peer, from the same run; `aim` says what it should be, `met` whether it is. `growth`: ours over
+    that of the smallest size, and how many times as large the size is."""
 
     name: str
     unit: str
@@ -30,6 +31,7 @@ class Row:
     aim: str = ""
     met: bool | None = None
     note: str = ""
+    growth: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ def compared(
     )
 
 
+def grown(rows: Iterable[tuple[float, Row]]) -> Iterator[Row]:
+    """Rows of one measurement at growing sizes, each with its size over any unit: they are told what they are to the first."""
+    first: tuple[float, float] | None = None
+    for size, row in rows:
+        first = first or (size, row.ours)
+        yield replace(row, growth=(row.ours / first[1], size / first[0]))
+
+
 def write(area: str, rows: Sequence[Row]) -> Path:
     """Keep the rows of one run as `results/AREA.json`, with machine and date, and print them as a table."""
     RESULTS.mkdir(exist_ok=True)
@@ -102,7 +112,8 @@ def cells(row: Row) -> tuple[str, ...]:
     peers = ", ".join(f"{name} {figure(value)}" for name, value in row.peers.items())
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     met = {None: "", True: "yes", False: "no"}[row.met]
-    return row.name, row.unit, figure(row.ours), peers, ratio, row.aim, met, row.note
+    growth = "" if row.growth is None else f"{row.growth[0]:.2g} of {row.growth[1]:.3g}"
+    return row.name, row.unit, figure(row.ours), peers, ratio, growth, row.aim, met, row.note
 
 
 def figure(value: float) -> str:

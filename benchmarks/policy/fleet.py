@@ -1,5 +1,7 @@
-"""A made-up fleet: at 1x 2,500 identities, 12,500 endpoints and 600 policies of 4 rules; one node with 110 of the endpoints."""
+"""A made-up fleet: at 1x 2,500 identities, 12,500 endpoints and 600 policies of 4 rules; one node with 110 of the endpoints, taken at
+random, so that the node has as much to do at every size. A namespace's policies ask different things."""
 
+import random
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
@@ -15,6 +17,9 @@ IDENTITIES, PER_IDENTITY, POLICIES, PER_SPACE = 2_500, 5, 600, 50
 LOCAL = 110
 HOME = "node-0"
 BLOCKED = "blocked"
+"""The network set's name, and what its role is."""
+LARGE = 100_000
+"""Prefixes of it, where it is large."""
 
 
 def fleet(factor: int) -> World:
@@ -25,15 +30,11 @@ def fleet(factor: int) -> World:
 def sized(identities: int, per_identity: int, policies: int) -> World:
     """A world with so many of each."""
     spaces = max(identities // PER_SPACE, 1)
-    stride = max(identities * per_identity // LOCAL, 1)
+    count = identities * per_identity
+    here = frozenset(random.Random(7).sample(range(count), LOCAL))
     endpoints = {}
-    for n in range(identities * per_identity):
-        one = endpoint_of(
-            n % identities,
-            n,
-            HOME if n % stride == 0 and n // stride < LOCAL else f"node-{1 + n // LOCAL}",
-            spaces,
-        )
+    for n in range(count):
+        one = endpoint_of(n % identities, n, HOME if n in here else f"node-{1 + n // LOCAL}", spaces)
         endpoints[one.key] = one
     return World(
         policies=tuple(policy_of(n, spaces) for n in range(policies)),
@@ -79,18 +80,18 @@ def endpoint_of(identity: int, n: int, node: str, spaces: int) -> Endpoint:
 
 def policy_of(n: int, spaces: int, port: int = 443) -> model.Policy:
     """The n-th policy: four rules by the labels of others, of their namespaces, by port names and by a network set."""
-    space = f"ns{n % spaces}"
+    space, turn = f"ns{n % spaces}", n // spaces
     here = f'{CLUSTER_LABEL} == "c1" && {NAMESPACE_LABEL} == "{space}"'
-    whom = here if n % 4 == 0 else f'{here} && app == "app{n * 3 % PER_SPACE}"'
+    whom = here if turn % 4 == 0 else f'{here} && app == "app{(n * 3 + turn) % PER_SPACE}"'
     peers = [
-        f'{here} && tier == "tier{n % 5}"',
-        f'projectcalico.org/namespace/label/team == "t{n % 40}" && env == "prod"',
-        f'{NAMESPACE_LABEL} == "ns{n * 7 % spaces}" && app in {{"app{n % PER_SPACE}", "app{(n + 1) % PER_SPACE}"}}',
+        f'{here} && tier == "tier{(n + turn) % 5}"',
+        f'projectcalico.org/namespace/label/team == "t{(n + turn) % 40}" && env == "prod"',
+        f'{NAMESPACE_LABEL} == "ns{(n * 7 + turn) % spaces}" && app in {{"app{n % PER_SPACE}", "app{(n + turn + 1) % PER_SPACE}"}}',
     ]
     rules = [
         model.Rule(
             action="Allow", index=i, section="ingress", protocol=6, source=model.Match(kinds=model.LABELLED, selector=parse(text)),
-            destination=model.Match(ports=(port + i,)),
+            destination=model.Match(ports=(port + i + turn,)),
         )
         for i, text in enumerate(peers)
     ]  # fmt: skip

@@ -32,6 +32,8 @@ class Input:
     world: World
     local: tuple[ObjectKey, ...]
     policies: int
+    content: Mapping[str, Any]
+    """As it was read."""
 
 
 def given(identities: int, policies: int) -> Input:
@@ -117,4 +119,4 @@ def _input(source: str, content: Mapping[str, Any]) -> Input:
         policies=tuple(policies), identities=identities, endpoints=endpoints, namespace_labels=spaces
     )
     local = tuple(key for key in endpoints if key.cluster == content["cluster"])
-    return Input(source, world, local, len(content["policies"]))
+    return Input(source, world, local, len(content["policies"]), content)

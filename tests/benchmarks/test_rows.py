@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from benchmarks.rows import Aim, Row, cells, compared, figure, table
+from benchmarks.rows import Aim, Row, cells, compared, figure, grown, table
 
 
 def test_a_comparison_is_made_turn_by_turn_so_that_drift_cancels() -> None:
@@ -16,7 +16,7 @@ def test_a_comparison_is_made_turn_by_turn_so_that_drift_cancels() -> None:
 def test_an_aim_that_is_missed_is_said_to_be_missed() -> None:
     row = compared("rate", "1/s", {"ours": [80], "none": [100], "other": [1]}, aim=Aim(least=0.9))
     assert row.met is False
-    assert cells(row) == ("rate", "1/s", "80", "none 100, other 1", "0.80", "at least 0.9", "no", "")
+    assert cells(row) == ("rate", "1/s", "80", "none 100, other 1", "0.80", "", "at least 0.9", "no", "")
 
 
 def test_without_peers_the_aim_is_about_the_figure() -> None:
@@ -51,3 +51,10 @@ def test_a_table_shows_every_column() -> None:
         "as it is",
     ):
         assert word in text
+
+
+def test_rows_of_growing_sizes_are_compared_with_the_first() -> None:
+    sizes = {2: 10.0, 4: 15.0, 16: 100.0}
+    rows = list(grown((size, Row(name="r", unit="s", ours=value)) for size, value in sizes.items()))
+    assert [row.growth for row in rows] == [(1, 1), (1.5, 2), (10, 8)]
+    assert cells(rows[1])[5] == "1.5 of 2"
