@@ -38,7 +38,7 @@ SHORT.maxlevel = 3
 
 def shown(value: Any) -> str:
     """What a user gave, in so few characters that a message can quote it."""
-    return SHORT.repr(value)
+    return "null" if value is None else SHORT.repr(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.doors import kinds as doors
-from federation.errors import Fault, InvalidInput
+from federation.errors import Fault, InvalidInput, shown
 from federation.kinds import (
     cluster,
     endpoint,
@@ -49,7 +49,7 @@ def kind_of(document: Any) -> Kind:
     """The registered kind that a document claims to be. Raises InvalidInput."""
     if not isinstance(document, Mapping):
         raise InvalidInput(
-            "not a document", faults=[Fault("", f"an object is needed, not {type(document).__name__}")]
+            "not a document", faults=[Fault("", f"an object is needed, not {shown(document)}")]
         )
     version, name = document.get("apiVersion"), document.get("kind")
     known = ", ".join(sorted(kind.name for kind in KINDS))
@@ -66,9 +66,13 @@ def kind_of(document: Any) -> Kind:
         accepted = ", ".join(dict.fromkeys(versions))
         raise InvalidInput(
             f"unknown apiVersion {version!r} of {name}",
-            faults=[Fault("/apiVersion", f"accepted: {accepted}")],
+            faults=[
+                Fault("/apiVersion", f"unknown apiVersion {shown(version)} of {name}; accepted: {accepted}")
+            ],
         )
-    raise InvalidInput(f"unknown kind {name!r}", faults=[Fault("/kind", f"known kinds: {known}")])
+    raise InvalidInput(
+        f"unknown kind {name!r}", faults=[Fault("/kind", f"unknown kind {shown(name)}; known kinds: {known}")]
+    )
 
 
 def kind_named(text: str) -> Kind:

@@ -210,7 +210,7 @@ def _one_of(value: Any, union: Any) -> Any:
             return value
         if member is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-    names = " or ".join(member.__name__ for member in members if member is not type(None))
+    names = " or ".join(NOUNS.get(m, getattr(m, "__name__", "")) for m in members if m is not type(None))
     raise TypeError(f"{names} is needed, not {shown(value)}")
 
 

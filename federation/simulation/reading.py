@@ -63,8 +63,9 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
     faults += stands.faults
     own = list(_resources(listed, home, faults))
     if faults:
-        shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in faults]
-        raise InvalidInput(f"{len(faults)} fault(s); nothing was judged", faults=shown)
+        told = dict.fromkeys(faults)  # two readers of one field may both find its fault
+        shown = [Fault(f"{f.source}: {f.fault.pointer or '/'}", f.fault.message) for f in told]
+        raise InvalidInput(f"{len(shown)} fault(s); nothing was judged", faults=shown)
     around = Surroundings(services=stands.service_labels, service_selectors=stands.service_selectors)
     base = world_of(own, stands.services, around, stands.namespaces)
     hosts = stands.hosts_beside(base.hosts)

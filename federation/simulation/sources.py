@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from federation.errors import Fault
+from federation.errors import Fault, shown
 from federation.identities import CLUSTER_LABEL
 from federation.resources.foreign import CRD_GROUP, as_shown, without_absent
 
@@ -108,12 +108,18 @@ def sort_documents(documents: Iterable[tuple[str, Any]], known: set[tuple[str, s
 def _sort_one(result: Sorted, source: str, document: Any, known: set[tuple[str, str]]) -> None:
     if not isinstance(document, Mapping):
         if document is not None:
-            fault = Fault("", f"an object is needed, not {type(document).__name__}")
+            fault = Fault("", f"an object is needed, not {shown(document)}")
             result.faults.append(SourceFault(source, fault))
         return
     if (items := _items(document)) is not None:
         for index, item in enumerate(items):
-            _sort_one(result, f"{source}, item {index}", item, known)
+            place = f"{source}, item {index}"
+            if item is None:
+                result.faults.append(SourceFault(place, Fault("", "an object is needed, not null")))
+            _sort_one(result, place, item, known)
+        return
+    if str(document.get("kind")).endswith("List") and document.get("items") is not None:
+        result.faults.append(SourceFault(source, Fault("/items", "a list is needed")))
         return
     for name in ("apiVersion", "kind"):
         if not isinstance(document.get(name), str) or not document[name]:
