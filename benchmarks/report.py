@@ -12,7 +12,7 @@ HEAD = """# Performance
 
 Made by `./dev docs` from the files that `./dev bench AREA` writes. Machines are noisy: read the ratios, each from one run of
 contenders in turns. A ratio is ours over the first peer; an aim is about the ratio, or about our figure where there is no peer.
-Growth is our figure over that of the smallest size, "of" how many times as large the size is: the first number at most the second
+Growth is our figure (of a rate: the time of one) over that of the smallest size, "of" how many times as large the size is: the first number at most the second
 is linear or better.
 """
 START = "\n## "

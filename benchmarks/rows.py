@@ -73,11 +73,13 @@ def compared(
 
 
 def grown(rows: Iterable[tuple[float, Row]]) -> Iterator[Row]:
-    """Rows of one measurement at growing sizes, each with its size over any unit: they are told what they are to the first."""
+    """Rows of one measurement at growing sizes, each with its size over any unit: they are told what they are to the first. Of a
+    rate it is the time of one that grows."""
     first: tuple[float, float] | None = None
     for size, row in rows:
         first = first or (size, row.ours)
-        yield replace(row, growth=(row.ours / first[1], size / first[0]))
+        ratio = first[1] / row.ours if row.unit == "1/s" else row.ours / first[1]
+        yield replace(row, growth=(ratio, size / first[0]))
 
 
 def write(area: str, rows: Sequence[Row]) -> Path:

@@ -58,3 +58,8 @@ def test_rows_of_growing_sizes_are_compared_with_the_first() -> None:
     rows = list(grown((size, Row(name="r", unit="s", ours=value)) for size, value in sizes.items()))
     assert [row.growth for row in rows] == [(1, 1), (1.5, 2), (10, 8)]
     assert cells(rows[1])[5] == "1.5 of 2"
+
+
+def test_a_rate_that_halves_has_grown_to_twice_the_time() -> None:
+    rows = list(grown([(1, Row(name="r", unit="1/s", ours=100)), (4, Row(name="r", unit="1/s", ours=50))]))
+    assert rows[1].growth == (2, 4)
