@@ -46,6 +46,12 @@ class PeerPredicate:
         return f"peer {sorted(self.kinds)} {self.cluster} {text} {self.near} {self.home}"
 
     @property
+    def keys(self) -> frozenset[str]:
+        """The labels that it asks for."""
+        keys = self.selector.keys if self.selector else frozenset()
+        return keys | {CLUSTER_LABEL} if self.cluster else keys
+
+    @property
     def is_outside(self) -> bool:
         """Whether addresses that are nobody's have the bit."""
         return PartyKind.OUTSIDE in self.kinds and self.selector is None

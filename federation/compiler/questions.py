@@ -40,6 +40,8 @@ class Questions:
         self._fresh: dict[Predicate, None] = {}
         self._idle: dict[Predicate, None] = {}
         self._anchors: Anchors[PeerPredicate] = Anchors()
+        self._mentions: dict[str, int] = {}
+        """By label: the bits of the predicates that ask for it."""
         self._by_port: dict[tuple[str, PortNumber], dict[PortPredicate, None]] = {}
         self._free: list[int] = []
         self._next = 0
@@ -52,17 +54,29 @@ class Questions:
     def relabel(self, changed: Mapping[IdentityNumber, Labels | None]) -> None:
         """Identities that are new, or have other labels, or are gone (None)."""
         kept = {number: labels for number, labels in changed.items() if labels is not None}
-        self.newborn |= {number for number in kept if number not in self.identities}
+        known = {number: self.identities.labels_of(number) for number in kept if number in self.identities}
+        self.newborn |= kept.keys() - known.keys()
         self.identities.drop(number for number in changed if number not in kept)
         self.identities.put(kept)
         for number in changed:
-            labels = kept.get(number)
-            row = 0
+            labels, row = kept.get(number), 0
             if labels is not None and self.bits:
+                asked = -1
+                if number in known:
+                    asked = self._asked_of(dict(known[number].items() ^ labels.items()))
+                    row = self.rows.get(number, 0) & ~asked
                 for predicate in self._anchors.candidates(labels):
-                    if predicate.is_workload(labels):
-                        row |= 1 << self.bits[predicate]
+                    bit = 1 << self.bits[predicate]
+                    if bit & asked and predicate.is_workload(labels):
+                        row |= bit
             self._write(number, row)
+
+    def _asked_of(self, keys: Iterable[str]) -> int:
+        """The bits that depend on any of these labels."""
+        bits = 0
+        for key in keys:
+            bits |= self._mentions.get(key, 0)
+        return bits
 
     def resource(self, changed: Mapping[Name, Source | None]) -> None:
         """Network sets and hosts that are new, or other than they were, or gone (None)."""
@@ -148,6 +162,8 @@ class Questions:
         for predicate in fresh:
             if isinstance(predicate, PeerPredicate):
                 self._anchors.add(predicate, predicate.selector.node if predicate.selector else None)
+                for key in predicate.keys:
+                    self._mentions[key] = self._mentions.get(key, 0) | 1 << self.bits[predicate]
                 continue
             if isinstance(predicate, NetsPredicate):
                 self.prefixes.extend(predicate, _codes(predicate.nets))
@@ -186,6 +202,8 @@ class Questions:
         match predicate:
             case PeerPredicate():
                 self._anchors.remove(predicate)
+                for key in predicate.keys:
+                    self._mentions[key] &= mask
                 if predicate.is_outside:
                     self._write(WORLD, self.rows.get(WORLD, 0) & mask)
                 for place in places_of(predicate.workloads(self.identities)):
