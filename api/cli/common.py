@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from api.cli.client import Client, RefusedError
 from federation.errors import CausewayError, InvalidInput
@@ -14,6 +15,16 @@ from federation.resources.metadata import NO_CLUSTER, Scope
 
 OUT = Console(soft_wrap=True)
 """Colours only on a terminal, and never with NO_COLOR."""
+
+
+def literal(text: str) -> str:
+    """A user's text as it is, to be printed among markup: no markup of its own, nothing that a terminal would obey."""
+    return escape(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """A text without what a terminal would obey; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def complete_kind(incomplete: str) -> list[str]:

@@ -6,10 +6,11 @@ import typer
 import yaml
 
 from api.cli.client import Client
-from api.cli.common import OUT, Server, TokenFile
+from api.cli.common import OUT, Server, TokenFile, literal
 from api.cli.documents import documents
 from api.cli.simulate import Cluster
 from federation.doors.documents import POLICY_KINDS
+from federation.errors import InvalidInput
 from federation.kinds.registry import KINDS
 from federation.policy.world import world_of
 from federation.resources.codec import decode
@@ -21,6 +22,7 @@ STATE = (
     "Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", *POLICY_KINDS,
 )  # fmt: skip
 """Kinds of the live state that bear on a verdict."""
+FORMATS = ("text", "json", "yaml")
 
 
 def explain(
@@ -35,6 +37,8 @@ def explain(
     token_file: TokenFile = "",
 ) -> None:  # fmt: skip
     """Why a connection passes or not: every tier, policy and rule looked at, and what did not match. Exit code 1 for Deny."""
+    if output not in FORMATS:
+        raise InvalidInput(f"unknown output {output!r}", hint=f"one of {', '.join(FORMATS)}")
     judge = Judge(read(documents(filename), cluster) if filename else _live(Client(server, token_file)))
     probe: dict[str, Any] = {"from": source, "to": to, "protocol": protocol}
     answer = judge.answer(probe if port == "-" else {**probe, "port": port}, has_trace=True)
@@ -63,7 +67,7 @@ def _tell(answer: dict[str, Any]) -> None:
     sides = [("egress of " + answer["from"], answer["egress"])]
     sides += [(f"{hop['direction']} through host {hop['host']}", hop) for hop in answer.get("forward", ())]
     for title, decision in (*sides, ("ingress of " + answer["to"], answer["ingress"])):
-        OUT.print(f"[bold]{title}[/]", highlight=False)
+        OUT.print(f"[bold]{literal(title)}[/]", highlight=False)
         for step in decision.get("trace", ()):
             name = "/".join(
                 part
@@ -75,5 +79,5 @@ def _tell(answer: dict[str, Any]) -> None:
             if "rule" not in step:
                 said = step["action"]
             OUT.print(f"  tier {step['tier']}: {where}: {said}", highlight=False, markup=False)
-        OUT.print(f"  [{colour[decision['verdict']]}]{reason(decision)}[/]", highlight=False)
+        OUT.print(f"  [{colour[decision['verdict']]}]{literal(reason(decision))}[/]", highlight=False)
     OUT.print(f"[{colour[answer['verdict']]}]{answer['verdict']}[/]", highlight=False)

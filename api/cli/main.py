@@ -6,6 +6,7 @@ import typer
 
 from api.cli import access, doctor, node, policy, read, write
 from api.cli.client import exit_code
+from api.cli.common import harmless
 from api.cli.explain import explain
 from api.cli.simulate import simulate
 from api.lab import commands as lab
@@ -39,7 +40,7 @@ def main() -> None:
     try:
         app()
     except CausewayError as error:
-        sys.stderr.write(f"causeway: {error}\n")
+        sys.stderr.write(f"causeway: {harmless(str(error))}\n")
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.stderr.write("causeway: stopped\n")

@@ -1,5 +1,6 @@
 """`causeway policy`: expectations beside policies, tested without a server."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,10 +12,11 @@ from xml.etree import ElementTree
 import typer
 import yaml
 
-from api.cli.common import OUT
+from api.cli.common import OUT, literal
 from api.cli.documents import documents
 from api.cli.simulate import Cluster
-from federation.errors import InvalidInput
+from federation.errors import Fault, InvalidInput, shown
+from federation.resources.grammar import escaped
 from federation.simulation.convert import VERSIONS, convert
 from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
@@ -22,6 +24,7 @@ from federation.simulation.reading import read
 from federation.simulation.to_kubernetes import to_kubernetes
 from federation.simulation.words import reasons
 
+UNFIT_FOR_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 app = typer.Typer(no_args_is_help=True, help="Policies as code: test them.")
 
 
@@ -55,11 +58,14 @@ def check_expectations(
     """Judge every `tests: [{from, to, port, expect}]` beside the policies. Exit code 1 when one does not hold."""
     expectations: list[tuple[str, Mapping[str, Any]]] = []
     others: list[tuple[str, Any]] = []
+    faults: list[Fault] = []
     for source, document in documents(files):
         if isinstance(document, Mapping) and "tests" in document and "kind" not in document:
-            expectations += _expectations(source, document)
+            expectations += _expectations(source, document, faults)
         else:
             others.append((source, document))
+    if faults:
+        raise InvalidInput(f"{len(faults)} fault(s) in the tests; nothing was judged", faults=faults)
     if not expectations:
         raise InvalidInput(
             "there are no tests",
@@ -69,10 +75,8 @@ def check_expectations(
     outcomes = [_judged(judge, source, expectation) for source, expectation in expectations]
     for outcome in outcomes:
         if not outcome.is_good:
-            OUT.print(
-                f"[red]FAIL[/] {outcome.name}\n     {outcome.failure or outcome.error} ({outcome.source})",
-                highlight=False,
-            )
+            said = f"{outcome.name}\n     {outcome.failure or outcome.error} ({outcome.source})"
+            OUT.print(f"[red]FAIL[/] {literal(said)}", highlight=False)
     bad = sum(not outcome.is_good for outcome in outcomes)
     OUT.print(f"{len(outcomes) - bad} of {len(outcomes)} expectations hold", highlight=False)
     if junit is not None:
@@ -91,6 +95,8 @@ def lint(
 ) -> None:
     """Shadowed rules, selectors that match nothing, hosts selected by accident, tiers that are never reached: each with its
     witness. Exit code 1 when there is a finding."""
+    if output not in ("table", "json"):
+        raise InvalidInput(f"unknown output {output!r}", hint="one of table, json")
     found = findings(Judge(read(documents(files), cluster)).engine)
     if output == "json":
         OUT.print_json(data=[{**asdict(f), "policy": str(f.policy) if f.policy else None} for f in found])
@@ -122,14 +128,32 @@ def convert_policies(
     raise typer.Exit(1 if unsaid else 0)
 
 
-def _expectations(source: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _expectations(
+    source: str, document: Mapping[str, Any], faults: list[Fault]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tests of a document, each with its place; what is none is added to the faults."""
+    faults += [
+        Fault(f"{source}: /{escaped(name)}", "unknown field; a document of tests has one, tests")
+        for name in document
+        if name != "tests"
+    ]
     listed = document["tests"]
-    if not isinstance(listed, list) or set(document) - {"tests"}:
-        raise InvalidInput(f"{source}: a document of tests has one field, tests, which is a list")
+    if not isinstance(listed, list):
+        faults.append(Fault(f"{source}: /tests", f"a list is needed, not {shown(listed)}"))
+        return
     for index, each in enumerate(listed):
-        if not isinstance(each, Mapping) or each.get("expect") not in ("Allow", "Deny"):
-            raise InvalidInput(f"{source}: /tests/{index}/expect: is needed, Allow or Deny")
-        yield f"{source}, test {index}", each
+        at = f"{source}: /tests/{index}"
+        if not isinstance(each, Mapping):
+            faults.append(Fault(at, f"an object is needed, not {shown(each)}"))
+        elif each.get("expect") not in ("Allow", "Deny"):
+            said = (
+                f"{shown(each['expect'])} is neither Allow nor Deny"
+                if "expect" in each
+                else "is needed, Allow or Deny"
+            )
+            faults.append(Fault(f"{at}/expect", said))
+        else:
+            yield f"{source}, test {index}", each
 
 
 def _judged(judge: Judge, source: str, expectation: Mapping[str, Any]) -> Outcome:
@@ -156,11 +180,17 @@ def junit_of(outcomes: list[Outcome]) -> bytes:
         failures=str(sum(bool(o.failure) for o in outcomes)), errors=str(sum(bool(o.error) for o in outcomes)),
     )  # fmt: skip
     for outcome in outcomes:
+        name, source = _fit_for_xml(outcome.name), _fit_for_xml(outcome.source)
         case = ElementTree.SubElement(
-            suite, "testcase", name=outcome.name, classname=outcome.source, time=f"{outcome.seconds:.6f}"
+            suite, "testcase", name=name, classname=source, time=f"{outcome.seconds:.6f}"
         )
         for tag, text in (("failure", outcome.failure), ("error", outcome.error)):
             if text:
-                ElementTree.SubElement(case, tag, message=text)
+                ElementTree.SubElement(case, tag, message=_fit_for_xml(text))
     found: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return found
+
+
+def _fit_for_xml(text: str) -> str:
+    """XML has no place for most control characters, not even escaped: they are written as Python would."""
+    return UNFIT_FOR_XML.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -3,14 +3,17 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from api.cli.common import literal
 from api.cli.documents import documents
+from api.input.files import Text, lines
+from api.input.json_text import JsonError, json_document
 from federation.errors import InvalidInput
 from federation.simulation.picture import html
 from federation.simulation.probes import Judge
@@ -27,6 +30,21 @@ Cluster = Annotated[
 FORMATS = ("table", "json", "jsonl", "html")
 
 
+@dataclass(slots=True)
+class Count:
+    """Counts answers as they pass."""
+
+    all: int = 0
+    errors: int = 0
+
+    def of(self, found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same answers."""
+        for answer in found:
+            self.all += 1
+            self.errors += "error" in answer
+            yield answer
+
+
 def simulate(
     filename: Files,
     probes: Annotated[str, typer.Option(help="File of probes, one JSON object a line, or -.")] = "",
@@ -36,6 +54,7 @@ def simulate(
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every workload to every other.")] = False,
     port: Annotated[str, typer.Option(help="Port of --all-pairs: number or name.")] = "80",
     protocol: Annotated[str, typer.Option(help="Protocol of --all-pairs.")] = "TCP",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a probe cannot be answered.")] = False,
     cluster: Cluster = "",
 ) -> None:  # fmt: skip
     """Judge probes by policies of Calico, Kubernetes, Cilium and Causeway, without a server.
@@ -46,11 +65,19 @@ def simulate(
         raise InvalidInput(f"unknown output {output!r}", hint=f"one of {', '.join(FORMATS)}")
     if bool(probes) is all_pairs:
         raise InvalidInput("what is to be judged?", hint="either --probes FILE or --all-pairs")
+    if [*filename, probes].count("-") > 1:
+        raise InvalidInput(
+            "standard input can be read once", hint="give the documents or the probes as a file"
+        )
     judge = Judge(loaded(filename, cluster), has_staged=staged)
     if all_pairs:
         show_matrix(judge, matrix(judge, port, protocol), output or "table")
         return
-    show_answers(answers(judge, _lines(probes), has_trace=trace), output or "jsonl")
+    count = Count()
+    show_answers(count.of(answers(judge, lines(probes), has_trace=trace)), output or "jsonl")
+    if count.errors:
+        sys.stderr.write(f"causeway: {count.errors} of {count.all} probes could not be answered\n")
+        raise typer.Exit(1 if strict else 0)
 
 
 def loaded(filename: list[str], cluster: str) -> Simulation:
@@ -62,28 +89,36 @@ def loaded(filename: list[str], cluster: str) -> Simulation:
     return simulation
 
 
-def answers(judge: Judge, lines: Iterable[str], *, has_trace: bool) -> Iterator[dict[str, Any]]:
-    """One answer per line that is not blank; a line that cannot be answered is an error of that line."""
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            probe = json.loads(line)
-        except (ValueError, RecursionError) as error:  # the latter: nested without end
-            yield {"error": f"not JSON: {error}"}
-            continue
-        try:
-            yield judge.answer(probe, has_trace=has_trace)
-        except InvalidInput as error:
-            echo = probe if isinstance(probe, dict) else {}
-            yield {**echo, "error": error.message}
+def answers(judge: Judge, given: Iterable[Text], *, has_trace: bool) -> Iterator[dict[str, Any]]:
+    """One answer per line that is not blank; a line that cannot be answered is an error of that line, with its number."""
+    for line in given:
+        if line.fault or line.text.strip():
+            yield _answer(judge, line, has_trace=has_trace)
+
+
+def _answer(judge: Judge, line: Text, *, has_trace: bool) -> dict[str, Any]:
+    echo: dict[str, Any] = {}
+    try:
+        if line.fault:
+            raise InvalidInput(line.fault)
+        probe, faults = json_document(line.text.strip())
+        if faults:
+            raise InvalidInput("; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults))
+        echo = probe if isinstance(probe, dict) else {}
+        return judge.answer(probe, has_trace=has_trace)
+    except (JsonError, InvalidInput) as error:
+        return {
+            **echo,
+            "line": int(line.source.removeprefix("line ")),
+            "error": str(error).replace("line 1, ", "", 1),
+        }
 
 
 Matrix = dict[tuple[str, str], dict[str, Any]]
 
 
 def matrix(judge: Judge, port: str, protocol: str) -> Matrix:
-    """The answer of every pair of workloads."""
+    """The answer of every pair of workloads. Raises InvalidInput when none has any."""
     ends = judge.ends()
     found: Matrix = {}
     for source in ends:
@@ -93,6 +128,10 @@ def matrix(judge: Judge, port: str, protocol: str) -> Matrix:
                 found[source, destination] = judge.answer(probe)
             except InvalidInput as error:
                 found[source, destination] = {**probe, "error": error.message}
+    if found and all("error" in answer for answer in found.values()):
+        raise InvalidInput(
+            next(iter(found.values()))["error"], hint="no pair can be judged by this port and protocol"
+        )
     return found
 
 
@@ -123,12 +162,14 @@ def show_answers(found: Iterable[dict[str, Any]], output: str) -> None:
     for title in titles:
         table.add_column(title)
     for answer in answers:
-        cells = [str(answer.get(name, "")) for name in ("from", "to", "port", "protocol")]
+        cells = [literal(str(answer.get(name, ""))) for name in ("from", "to", "port", "protocol")]
         if "error" in answer:
-            table.add_row(*cells, "[yellow]error[/]", answer["error"])
+            table.add_row(*cells, "[yellow]error[/]", literal(answer["error"]))
             continue
         colour = "green" if answer["verdict"] == "Allow" else "red"
-        table.add_row(*cells, f"[{colour}]{answer['verdict']}[/]", *reasons(answer), *_staged(answer))
+        table.add_row(
+            *cells, f"[{colour}]{answer['verdict']}[/]", *map(literal, reasons(answer)), *_staged(answer)
+        )
     Console(soft_wrap=True).print(table)
 
 
@@ -137,7 +178,7 @@ def _staged(answer: dict[str, Any]) -> list[str]:
     if staged is None:
         return []
     is_same = staged["verdict"] == answer["verdict"]
-    return ["the same" if is_same else f"[bold]{staged['verdict']}[/]: {'; '.join(reasons(staged))}"]
+    return ["the same" if is_same else f"[bold]{staged['verdict']}[/]: {literal('; '.join(reasons(staged)))}"]
 
 
 def show_matrix(judge: Judge, found: Matrix, output: str) -> None:
@@ -156,15 +197,3 @@ def show_matrix(judge: Judge, found: Matrix, output: str) -> None:
     for source in ends:
         table.add_row(source, *(marks[found[source, to].get("verdict")] for to in ends))
     Console(soft_wrap=True).print(table)
-
-
-def _lines(path: str) -> Iterator[str]:
-    if path == "-":
-        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # what is no UTF-8 is a fault of its line
-        yield from sys.stdin
-        return
-    try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
-            yield from file
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error

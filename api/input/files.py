@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from federation.errors import InvalidInput
+
 MAX_BYTES = 128 * 1024 * 1024
 """Of one file. 100 MB of YAML take about half a minute and 1 GB of memory."""
+MAX_LINE = 64 * 1024
+"""Bytes of a line that is a document of its own."""
 SUFFIXES = (".yaml", ".yml", ".json")
 STANDARD_INPUT = "standard input"
 OTHER_ENCODINGS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -29,6 +33,9 @@ def texts(path: str) -> Iterator[Text]:
     if path == "-":
         yield _read(STANDARD_INPUT, sys.stdin.buffer)
         return
+    if not path:
+        yield Text("''", fault="an empty name")
+        return
     if not os.path.isdir(path):
         yield _text(path)
         return
@@ -38,6 +45,33 @@ def texts(path: str) -> Iterator[Text]:
         yield found
     if is_empty:
         yield Text(path, fault=f"the folder holds no {', '.join(SUFFIXES)} file")
+
+
+def lines(path: str) -> Iterator[Text]:
+    """The lines of a file, or of standard input for `-`, each by itself: one that cannot be read does not keep the others from it.
+    Raises InvalidInput when the file cannot be opened."""
+    try:
+        file = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    with file:
+        yield from _lines(file)
+
+
+def _lines(file: IO[bytes]) -> Iterator[Text]:
+    number = 0
+    while content := file.readline(MAX_LINE + 1):
+        number += 1
+        source = f"line {number}"
+        if len(content) > MAX_LINE:
+            while content and not content.endswith(b"\n"):
+                content = file.readline(MAX_LINE)
+            yield Text(source, fault=f"longer than {MAX_LINE >> 10} KiB")
+            continue
+        try:
+            yield Text(source, content.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            yield Text(source, fault=f"not UTF-8 text: {error.reason} (byte {error.start})")
 
 
 def _below(folder: str) -> Iterator[Text]:
