@@ -1,5 +1,6 @@
 """Documents, as commands take them: of files, folders and standard input, YAML or JSON. What cannot be read is told all at once."""
 
+import gc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from federation.kinds.registry import kind_of
 from federation.resources.codec import decode
 from federation.resources.metadata import Scope
 
+RARE = (100_000, 50, 100)
+"""When garbage is looked for. Documents are a large heap that stays: by Python's own numbers half the time goes into walking it."""
 HINT = "name files, folders, or - with -f"
 Document = tuple[str, Any]
 """Where it was read (file and number, for people), and what it says."""
@@ -19,6 +22,7 @@ Document = tuple[str, Any]
 
 def documents(paths: Iterable[str]) -> list[Document]:
     """All documents, in order. Raises InvalidInput with every fault of every text, and when there is nothing at all."""
+    gc.set_threshold(*RARE)
     found: list[Document] = []
     faults: list[Fault] = []
     for path in paths:

@@ -120,6 +120,8 @@ def _error(error: json.JSONDecodeError) -> JsonError:
 def _is_deep(document: Any) -> bool:
     level = [document] if isinstance(document, dict | list) else []
     for _ in range(MAX_DEPTH):
+        if not level:
+            return False
         level = [
             inner
             for value in level
