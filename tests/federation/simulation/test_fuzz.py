@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.errors import InvalidInput
+from federation.resources.codec import decode, encode
+from federation.simulation.convert import convert
+from federation.simulation.lint import findings
 from federation.simulation.probes import Judge
 from federation.simulation.reading import read
+from federation.simulation.to_kubernetes import to_kubernetes
 
 ROOT = Path(__file__).parents[3]
 MORE = """
@@ -47,7 +52,7 @@ SEEDS = [
     if d
 ]
 ODD = st.sampled_from(
-    [None, "", "x", "a ==", 0, -1, 1, 70000, 2**70, 1.5, float("inf"), True, [], {}, [[]], [None], ["x"], {"x": 1}, {"": ""}, "10.0.0.0/33", "::/0", "fd00::1", "é", "a" * 2000, "\x00"]
+    [None, "", "x", "a ==", 0, -1, 1, 70000, 2**70, 1.5, float("inf"), True, [], {}, [[]], [None], ["x"], {"x": 1}, {"": ""}, "10.0.0.0/33", "::/0", "fd00::1", "é", "²", "a/b", "on", "65535:1", "a" * 2000, "\x00"]
 )  # fmt: skip
 
 
@@ -103,6 +108,28 @@ def test_a_broken_document_is_refused_with_its_source_or_judged(documents: list[
         for to in (*judge.ends()[:3], "8.8.8.8", "fd00::8"):
             answer = judge.answer({"from": source, "to": to, "port": 80, "protocol": "TCP"}, has_trace=True)
             assert answer["verdict"] in ("Allow", "Deny")
+
+
+@settings(max_examples=200, deadline=None)
+@given(broken())
+def test_what_can_be_read_can_be_linted_and_said_in_every_world(documents: list[Any]) -> None:
+    judge, _ = read_or_refused(documents)
+    if judge is None:
+        return
+    findings(judge.engine)
+    for world in ("causeway", "calico"):
+        assert yaml.safe_dump_all(convert(judge.simulation.world.policies, world)[0]) is not None
+    assert yaml.safe_dump_all(to_kubernetes(judge.simulation.world)[0]) is not None
+
+
+@settings(max_examples=400, deadline=None)
+@given(broken())
+def test_what_the_control_plane_takes_it_gives_back_the_same(documents: list[Any]) -> None:
+    for document in documents:
+        taken = None
+        with contextlib.suppress(InvalidInput):
+            taken = encode(decode(document))
+        assert taken is None or encode(decode(json.loads(json.dumps(taken)))) == taken
 
 
 @settings(max_examples=200, deadline=None)
