@@ -79,13 +79,16 @@ def _rules(rules: tuple[Rule, ...], section: str, key: ObjectKey) -> tuple[model
 
 
 def rule_of(rule: Rule, index: int, section: str, namespace: str) -> model.Rule:
-    """The model's rule; `namespace` is that of the policy, if it has one."""
+    """The model's rule; `namespace` is that of the policy, if it has one. Ports by name without a protocol are TCP's (Felix's rule scanner)."""
+    protocol = rule.protocol
+    if protocol is None and (rule.source.ports or rule.destination.ports):
+        protocol = "TCP"
     return model.Rule(
         action=rule.action,
         index=index,
         section=section,
         ip_version=rule.ip_version,
-        protocol=None if rule.protocol is None else protocol_number(rule.protocol),
+        protocol=None if protocol is None else protocol_number(protocol),
         not_protocol=None if rule.not_protocol is None else protocol_number(rule.not_protocol),
         icmp=rule.icmp,
         not_icmp=rule.not_icmp,

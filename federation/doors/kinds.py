@@ -8,22 +8,12 @@ from typing import Any
 from federation.doors import admin, cilium_checks, kubernetes
 from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
 from federation.errors import Fault
-from federation.resources.kind import Column, Kind
+from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, AnyResource, Scope
+from federation.rules.policies import ENFORCEABLE, WHY
 
 ADMIN_GROUP = "policy.networking.k8s.io"
-ENFORCEABLE = Column(
-    title="ENFORCEABLE",
-    value=lambda r: next((c.status for c in r.status.conditions if c.type == "Enforceable"), ""),
-)
-COLUMNS = (
-    ENFORCEABLE,
-    Column(
-        title="WHY",
-        value=lambda r: next((c.message for c in r.status.conditions if c.type == "Enforceable"), ""),
-        wide=True,
-    ),
-)
+COLUMNS = (ENFORCEABLE, WHY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

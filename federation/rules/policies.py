@@ -4,7 +4,7 @@ Semantics: Calico's (docs: reference/resources/globalnetworkpolicy). The checks 
 sides in `entities.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from federation.errors import Fault, shown
@@ -128,10 +128,18 @@ def complete(policy: Policy) -> Policy:
     return replace(policy, spec=replace(spec, types=tuple(types)))
 
 
+def _enforceable(part: str) -> Callable[[Policy], str]:
+    return lambda r: next((str(getattr(c, part)) for c in r.status.conditions if c.type == "Enforceable"), "")
+
+
+ENFORCEABLE = Column(title="ENFORCEABLE", value=_enforceable("status"))
+WHY = Column(title="WHY", value=_enforceable("message"), wide=True)
 COLUMNS = (
     Column(title="TIER", value=lambda r: r.spec.tier),
     Column(title="ORDER", value=lambda r: "" if r.spec.order is None else f"{r.spec.order:g}"),
     Column(title="TYPES", value=lambda r: ",".join(r.spec.types)),
+    ENFORCEABLE,
     Column(title="SELECTOR", value=lambda r: r.spec.selector or "all()", wide=True),
     Column(title="RULES", value=lambda r: f"{len(r.spec.ingress)} in, {len(r.spec.egress)} out", wide=True),
+    WHY,
 )

@@ -200,6 +200,11 @@ def test_a_named_port_needs_no_protocol(ask: Asker) -> None:
     assert said("x/b", "x/a", 80, "UDP") == "Deny"
 
 
+def test_a_named_port_without_a_protocol_is_of_tcp(ask: Asker) -> None:
+    assert ask(rule("destination: {ports: [dns]}"))("x/b", "x/a", 53, "UDP") == "Deny"
+    assert ask(rule("protocol: UDP, destination: {ports: [dns]}"))("x/b", "x/a", 53, "UDP") == "Allow"
+
+
 def test_ports_of_the_source_are_asked_too(ask: Asker) -> None:
     said = ask(rule("protocol: TCP, source: {ports: ['1000:2000']}"))
     assert [said("x/b", "x/a", sourcePort=port) for port in (999, 1500)] == ["Deny", "Allow"]
