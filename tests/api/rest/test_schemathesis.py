@@ -23,7 +23,7 @@ from api.rest.app import application
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 
-EXAMPLES = int(os.environ.get("CAUSEWAY_FUZZ_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("CAUSEWAY_FUZZ_EXAMPLES", "2"))
 ENDLESS = "/agent/v1/stream"
 STANDING: dict[str, dict[str, Any]] = {
     "Cluster": {"prefixes": ["10.1.0.0/16"]},
