@@ -147,10 +147,18 @@ def _lines(case: _Case, action: str) -> Iterator[Line]:
 
 
 def _skips(case: _Case) -> Iterator[Line]:
-    """What the rule does not mean, and its lines cannot say: ICMP types beside ICMP types, and names among the peer's `notPorts`."""
+    """What the rule does not mean, and its lines cannot say: ICMP types beside ICMP types, names among the peer's `notPorts`, and
+    ports beside protocols that have none."""
     rule = case.rule
     if rule.icmp is not None and rule.not_icmp is not None:
         yield Line(action=SKIP, protocol=rule.protocol or 0, icmp=rule.not_icmp)
+    if rule.protocol is None:
+        for protocol, ports in _unwanted_ports(case.own, case.subject):
+            source, destination = case.ends(ports, ANY_PORT)
+            yield Line(action=SKIP, protocol=protocol, source_ports=source, destination_ports=destination)
+        for protocol, ports in _unwanted_ports(case.other, None):
+            source, destination = case.ends(ANY_PORT, ports)
+            yield Line(action=SKIP, protocol=protocol, source_ports=source, destination_ports=destination)
     for name in (p for p in case.other.not_ports if _is_name(p)):
         for protocol, number in case.around.holders.numbers(str(name)):
             if rule.protocol in (None, protocol):
@@ -163,6 +171,16 @@ def _skips(case: _Case) -> Iterator[Line]:
                     source_ports=source,
                     destination_ports=destination,
                 )
+
+
+def _unwanted_ports(match: model.Match, holder: Party | None) -> Iterator[tuple[int, Range]]:
+    """What `notPorts` exclude by number, and by the names that the holder has, where no `ports` stand beside them."""
+    if match.ports:
+        return
+    yield from ((protocol, ports) for protocol in WITH_PORTS for ports in numeric(match.not_ports))
+    for name in (p for p in match.not_ports if _is_name(p)):
+        for protocol, number in holder.named_ports(str(name)) if holder else ():
+            yield protocol, (number, number)
 
 
 def _peer(match: model.Match, subject: Party) -> PeerPredicate | None:
@@ -222,8 +240,8 @@ def _own_ranges(case: _Case) -> Iterator[tuple[int, Range]]:
             if is_own and protocol in (0, proto):
                 yield proto, (n, n)
         return
-    if not match.ports and not match.not_ports:
-        yield protocol, ANY_PORT
+    if not match.ports and not (protocol and match.not_ports):
+        yield protocol, ANY_PORT  # of all protocols: also what has no ports; the exceptions are in `_skips`
         return
     unwanted = numeric(match.not_ports)
     named = [pair for p in match.not_ports if _is_name(p) for pair in subject.named_ports(str(p))]
@@ -257,7 +275,7 @@ def _peer_ranges(
         if not within:
             return
     nets = _nets(within)
-    if not match.ports and not match.not_ports:
+    if not match.ports and not (protocol and match.not_ports):
         yield protocol, ANY_PORT, nets
         return
     yield from ((proto, ports, nets) for proto, ports in _numbers(match, protocol))

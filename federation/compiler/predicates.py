@@ -13,7 +13,7 @@ from federation.selectors.index import Bits
 from federation.selectors.tree import Compare
 
 ANY_KIND = frozenset(PartyKind)
-UNWANTED = model.LABELLED | model.HOSTS
+UNWANTED = model.LABELLED
 """Whom a negated selector may mean."""
 PortNumber = tuple[int, int]
 """Protocol (IANA) and port."""

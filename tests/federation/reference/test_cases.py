@@ -1,0 +1,57 @@
+"""Shrunk counter-examples, kept: documents, a probe, and the verdict that the specifications give."""
+
+from typing import Any
+
+import pytest
+
+from federation.simulation.probes import Judge
+from tests.federation.reference.comparing import answered, disagreement, simulated
+from tests.federation.reference.grounds import Document, document, pod
+from tests.federation.reference.judge import Reference
+
+V3 = "projectcalico.org/v3"
+PODS = [
+    pod("x/a", "10.0.0.1", {}, ports=[{"name": "sig", "containerPort": 80, "protocol": "SCTP"}]),
+    pod("y/b", "10.0.1.1", {}),
+]
+
+
+def gnp(**spec: Any) -> Document:
+    return document(V3, "GlobalNetworkPolicy", "p", spec)
+
+
+NOT_SIG = gnp(ingress=[{"action": "Allow", "destination": {"notPorts": ["sig"]}}])
+TO_NOT_SIG = gnp(egress=[{"action": "Allow", "destination": {"notPorts": ["sig"]}}])
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "n2"},
+    "status": {"addresses": [{"type": "InternalIP", "address": "10.0.1.9"}]},
+}
+FROM_STRANGERS = gnp(ingress=[{"action": "Allow", "source": {"notSelector": "all()"}}])
+CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
+    ("notPorts mean protocols without ports too", [NOT_SIG], {"protocol": 47}, "Allow"),
+    ("notPorts mean ICMP too", [NOT_SIG], {"protocol": "ICMP"}, "Allow"),
+    ("notPorts by name exclude the subject's port", [NOT_SIG], {"protocol": "SCTP", "port": 80}, "Deny"),
+    ("but not of another protocol", [NOT_SIG], {"protocol": "TCP", "port": 80}, "Allow"),
+    ("the peer's notPorts mean protocols without ports too", [TO_NOT_SIG], {"protocol": 47}, "Allow"),
+    (
+        "a notSelector leaves hosts that no HostEndpoint names to strangers",
+        [FROM_STRANGERS, NODE],
+        {"from": "10.0.1.9", "protocol": "TCP", "port": 80},
+        "Allow",
+    ),
+    ("and takes no workload for one", [FROM_STRANGERS], {"protocol": "TCP", "port": 80}, "Deny"),
+    ("the peer's notPorts exclude its port", [TO_NOT_SIG], {"protocol": "SCTP", "port": 80}, "Deny"),
+]
+
+
+@pytest.mark.parametrize(("documents", "question", "verdict"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])  # fmt: skip
+def test_what_was_once_wrong_is_right(
+    documents: list[Document], question: dict[str, Any], verdict: str
+) -> None:
+    probe = {"from": "10.0.1.1", "to": "10.0.0.1", **question}
+    reference = Reference([*PODS, *documents])
+    assert ("Deny" in reference.sides(reference.packet(probe))) is (verdict == "Deny")
+    assert answered(Judge(simulated([*PODS, *documents])), probe)[0] == verdict
+    assert disagreement([*PODS, *documents]) == ""
