@@ -9,6 +9,8 @@ from federation.selectors.tree import NAMESPACE_LABEL, All, And, Compare, Global
 
 Bits = int
 """Bit i: the i-th label set."""
+FEW = 8
+"""Up to so many bits are found one by one, without writing all of them down: most selectors select few."""
 
 
 class LabelIndex:
@@ -67,6 +69,12 @@ class LabelIndex:
 
 def places_of(bits: Bits) -> Iterator[int]:
     """The places of the bits that are set, in order."""
+    if bits.bit_count() <= FEW:
+        while bits:
+            lowest = bits & -bits
+            yield lowest.bit_length() - 1
+            bits ^= lowest
+        return
     text = bin(bits)[:1:-1]
     place = text.find("1")
     while place >= 0:
