@@ -80,6 +80,15 @@ class _Case:
         """Those of the family."""
         return tuple(n for n in nets if self.version in (0, n.version))
 
+    def named_ports(self, name: str) -> tuple[tuple[int, int], ...]:
+        """(protocol, number) of the subject's ports of that name; none where only a network set makes it what the rule asks."""
+        matcher = self.around.matcher
+        is_itself = any(
+            matcher.is_itself(self.own, self.subject, self.subject, a)
+            for a in self.subject.addresses or (None,)
+        )
+        return self.subject.named_ports(name) if is_itself else ()
+
     def ends(self, own: Range, other: Range) -> tuple[Range, Range]:
         """(source, destination)."""
         return (other, own) if self.direction is Direction.INGRESS else (own, other)
@@ -129,7 +138,7 @@ def _lines(case: _Case, action: str) -> Iterator[Line]:
             nets = NetsPredicate((WHOLE[case.version],))
         line = Line(
             action=action,
-            selector=_peer(other, case.subject),
+            selector=_peer(_holder(other) if isinstance(nets, PortPredicate) else other, case.subject),
             not_selector=_unwanted(other),
             nets=nets,
             not_nets=_nets(other.not_nets),
@@ -153,7 +162,7 @@ def _skips(case: _Case) -> Iterator[Line]:
     if rule.icmp is not None and rule.not_icmp is not None:
         yield Line(action=SKIP, protocol=rule.protocol or 0, icmp=rule.not_icmp)
     if rule.protocol is None:
-        for protocol, ports in _unwanted_ports(case.own, case.subject):
+        for protocol, ports in _unwanted_ports(case.own, case):
             source, destination = case.ends(ports, ANY_PORT)
             yield Line(action=SKIP, protocol=protocol, source_ports=source, destination_ports=destination)
         for protocol, ports in _unwanted_ports(case.other, None):
@@ -166,6 +175,7 @@ def _skips(case: _Case) -> Iterator[Line]:
                 holders = PortPredicate(str(name), (protocol, number))
                 yield Line(
                     action=SKIP,
+                    selector=_peer(_holder(case.other), case.subject),
                     nets=holders,
                     protocol=protocol,
                     source_ports=source,
@@ -173,13 +183,13 @@ def _skips(case: _Case) -> Iterator[Line]:
                 )
 
 
-def _unwanted_ports(match: model.Match, holder: Party | None) -> Iterator[tuple[int, Range]]:
-    """What `notPorts` exclude by number, and by the names that the holder has, where no `ports` stand beside them."""
+def _unwanted_ports(match: model.Match, case: _Case | None) -> Iterator[tuple[int, Range]]:
+    """What `notPorts` exclude by number, and of the case's subject by name, where no `ports` stand beside them."""
     if match.ports:
         return
     yield from ((protocol, ports) for protocol in WITH_PORTS for ports in numeric(match.not_ports))
     for name in (p for p in match.not_ports if _is_name(p)):
-        for protocol, number in holder.named_ports(str(name)) if holder else ():
+        for protocol, number in case.named_ports(str(name)) if case else ():
             yield protocol, (number, number)
 
 
@@ -192,6 +202,12 @@ def _peer(match: model.Match, subject: Party) -> PeerPredicate | None:
     home = ("", "") if match.near is model.Near.ANY else (subject.cluster, subject.node)
     cluster = subject.cluster if match.is_same_cluster else ""
     return PeerPredicate(kinds, match.selector, cluster, match.near, home)
+
+
+def _holder(match: model.Match) -> model.Match:
+    """Who may have ports by name: ends that are as asked themselves, not addresses that a network set holds."""
+    kinds = ANY_KIND if match.kinds is None else match.kinds
+    return match if match.selector is None else replace(match, kinds=kinds - {model.PartyKind.NETWORK_SET})
 
 
 def _unwanted(match: model.Match) -> PeerPredicate | None:
@@ -244,13 +260,13 @@ def _own_ranges(case: _Case) -> Iterator[tuple[int, Range]]:
         yield protocol, ANY_PORT  # of all protocols: also what has no ports; the exceptions are in `_skips`
         return
     unwanted = numeric(match.not_ports)
-    named = [pair for p in match.not_ports if _is_name(p) for pair in subject.named_ports(str(p))]
+    named = [pair for p in match.not_ports if _is_name(p) for pair in case.named_ports(str(p))]
     wanted = numeric(match.ports)
     for each in _with_ports(protocol) if wanted or not match.ports else ():
         without = unwanted + [(n, n) for proto, n in named if proto == each]
         yield from ((each, ports) for ports in subtract(wanted or [ANY_PORT], without))
     for name in (p for p in match.ports if _is_name(p)):
-        for proto, n in subject.named_ports(str(name)):
+        for proto, n in case.named_ports(str(name)):
             without = unwanted + [(m, m) for other, m in named if other == proto]
             if protocol in (0, proto):
                 yield from ((proto, ports) for ports in subtract([(n, n)], without))

@@ -81,7 +81,21 @@ class Matcher:
             return "services"
         if port is None:
             return ""
-        return _port_mismatch(match, party, port)
+        return _port_mismatch(match, party if self.is_itself(match, party, subject, address) else None, port)
+
+    def is_itself(self, match: model.Match, party: Party, subject: Party, address: Address | None) -> bool:
+        """Whether an end that is as asked is so itself, not by a network set that holds its address: then ports by name are its own."""
+        has_names = any(isinstance(each, str) for each in (*match.ports, *match.not_ports))
+        if match.selector is None or not has_names:
+            return True
+        return self._is_labelled(match, party, address, subject.cluster if match.is_same_cluster else "")
+
+    def _is_labelled(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
+        kinds, selector = match.kinds, match.selector
+        is_near = not cluster or party.cluster in ("", cluster)
+        if not is_near or not (kinds is None or _is_of(kinds, party, address)):
+            return False
+        return selector is None or (party.key is not None and selector.matches(party.labels))
 
     def _is_selected(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
         wanted = cluster if match.is_same_cluster else ""
@@ -95,11 +109,8 @@ class Matcher:
 
     def _select(self, match: model.Match, party: Party, address: Address | None, cluster: str) -> bool:
         kinds, selector = match.kinds, match.selector
-        is_near = not cluster or party.cluster in ("", cluster)
-        if is_near and (kinds is None or _is_of(kinds, party, address)):
-            is_labelled = selector is None or (party.key is not None and selector.matches(party.labels))
-            if is_labelled:
-                return True
+        if self._is_labelled(match, party, address, cluster):
+            return True
         if kinds is not None and model.PartyKind.NETWORK_SET not in kinds:
             return False
         return selector is not None and any(
@@ -171,15 +182,15 @@ def _is_outside(address: Address | None, nets: tuple[model.Prefix, ...]) -> bool
     return bool(same) and not any(address in net for net in same)
 
 
-def _port_mismatch(match: model.Match, party: Party, port: tuple[int, int]) -> str:
-    if match.ports and not any(_is_port(wanted, party, port) for wanted in match.ports):
+def _port_mismatch(match: model.Match, holder: Party | None, port: tuple[int, int]) -> str:
+    if match.ports and not any(_is_port(wanted, holder, port) for wanted in match.ports):
         return "ports"
-    if any(_is_port(unwanted, party, port) for unwanted in match.not_ports):
+    if any(_is_port(unwanted, holder, port) for unwanted in match.not_ports):
         return "notPorts"
     return ""
 
 
-def _is_port(wanted: Port, party: Party, port: tuple[int, int]) -> bool:
+def _is_port(wanted: Port, holder: Party | None, port: tuple[int, int]) -> bool:
     protocol, number = port
     if protocol not in WITH_PORTS:
         return False
@@ -188,4 +199,4 @@ def _is_port(wanted: Port, party: Party, port: tuple[int, int]) -> bool:
     low, separator, high = wanted.partition(":")
     if separator or wanted.isdigit():
         return int(low) <= number <= int(high or low)
-    return (protocol, number) in party.named_ports(wanted)
+    return holder is not None and (protocol, number) in holder.named_ports(wanted)

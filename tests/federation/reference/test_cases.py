@@ -29,6 +29,16 @@ NODE = {
     "status": {"addresses": [{"type": "InternalIP", "address": "10.0.1.9"}]},
 }
 FROM_STRANGERS = gnp(ingress=[{"action": "Allow", "source": {"notSelector": "all()"}}])
+SET = document(V3, "GlobalNetworkSet", "s", {"nets": ["10.0.0.0/24"]}, labels={"role": "dns"})
+
+
+def to_set(way: str, **ports: list[str]) -> Document:
+    """Allow to the port `sig` of who is called `dns`: the pod's address is only because the set holds it."""
+    rule = {"action": "Allow", "protocol": "SCTP", "destination": {"selector": "role == 'dns'", **ports}}
+    return gnp(**{way: [rule]})
+
+
+SIG = {"protocol": "SCTP", "port": 80}
 CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
     ("notPorts mean protocols without ports too", [NOT_SIG], {"protocol": 47}, "Allow"),
     ("notPorts mean ICMP too", [NOT_SIG], {"protocol": "ICMP"}, "Allow"),
@@ -42,6 +52,10 @@ CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
         "Allow",
     ),
     ("and takes no workload for one", [FROM_STRANGERS], {"protocol": "TCP", "port": 80}, "Deny"),
+    ("a port's name is of ends that are selected", [SET, to_set("egress", ports=["sig"])], SIG, "Deny"),
+    ("the subject's too", [SET, to_set("ingress", ports=["sig"])], SIG, "Deny"),
+    ("and so among notPorts", [SET, to_set("egress", notPorts=["sig"])], SIG, "Allow"),
+    ("and among the subject's notPorts", [SET, to_set("ingress", notPorts=["sig"])], SIG, "Allow"),
     ("the peer's notPorts exclude its port", [TO_NOT_SIG], {"protocol": "SCTP", "port": 80}, "Deny"),
 ]
 
