@@ -177,11 +177,18 @@ def _pod(end: End) -> Owner:
         "projectcalico.org/orchestrator": "k8s", "projectcalico.org/namespace": end.namespace,
         "projectcalico.org/serviceaccount": end.account, CLUSTER: end.cluster,
     }  # fmt: skip
+    of_namespace = {"projectcalico.org/name": end.namespace, **end.namespace_labels}
+    of_account = {"projectcalico.org/name": end.account, **end.account_labels}
     return Owner(
-        labels={**own, **given}, cluster=end.cluster, namespace=end.namespace, account=end.account, ports=end.ports,
-        namespace_labels={"projectcalico.org/name": end.namespace, **end.namespace_labels},
-        account_labels={"projectcalico.org/name": end.account, **end.account_labels},
+        labels={**own, **given, **_prefixed("pcns.", of_namespace), **_prefixed("pcsa.", of_account)},
+        cluster=end.cluster, namespace=end.namespace, account=end.account, ports=end.ports,
+        namespace_labels=of_namespace, account_labels=of_account,
     )  # fmt: skip
+
+
+def _prefixed(prefix: str, labels: Labels) -> dict[str, str]:
+    """Labels that an end has of its namespace or service account, under Calico's names for them."""
+    return {prefix + key: value for key, value in labels.items()}
 
 
 def _owners(world: World, end: End) -> Iterator[Owner]:
@@ -197,6 +204,7 @@ def _owners(world: World, end: End) -> Iterator[Owner]:
                 "projectcalico.org/name": each.namespace,
                 **world.namespace_labels(each.cluster, each.namespace),
             }
+            labels |= _prefixed("pcns.", inherited)
         yield Owner(
             labels=labels,
             cluster=each.cluster,

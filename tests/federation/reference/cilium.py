@@ -20,11 +20,12 @@ Matches = Callable[[Packet], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Where a rule stands: its direction, and the namespace of its policy ("" for clusterwide ones)."""
+    """Where a rule stands: its direction, and the namespace ("": all) and cluster ("": everybody's) of its policy."""
 
     world: World
     way: str
     namespace: str
+    cluster: str
 
 
 def policies(world: World) -> Iterator[Policy]:
@@ -40,12 +41,13 @@ def _parts(world: World, document: dict[str, Any], spec: dict[str, Any]) -> Iter
     meta, kind = document["metadata"], document["kind"]
     namespace = meta.get("namespace", "") if kind == "CiliumNetworkPolicy" else ""
     name = f"{meta['name']}/{namespace}/{kind}"
-    selects = _subject(cluster_of(world, document), namespace, spec)
+    cluster = cluster_of(world, document)
+    selects = _subject(cluster, namespace, spec)
     isolates = frozenset(way for way in ("ingress", "egress") if _isolates(spec, way))
     for phase, suffix, action in ((-1, "Deny", "Deny"), (0, "", "Allow")):
         rules = {}
         for way in ("ingress", "egress"):
-            scope = Scope(world=world, way=way, namespace=namespace)
+            scope = Scope(world=world, way=way, namespace=namespace, cluster=cluster)
             rules[way] = [(action, _rule(rule, scope)) for rule in spec.get(way + suffix) or []]
         yield Policy(
             tier="default",
@@ -115,7 +117,7 @@ def _peers_match(rule: dict[str, Any], scope: Scope, subject: End, peer: End) ->
         "Endpoints": lambda each: _is_endpoint(each, scope.namespace, subject, peer),
         "Entities": lambda each: _is_entity(each, subject, peer),
         "CIDR": lambda each: peer.kind == "outside" and is_in(peer.address, each),
-        "CIDRSet": lambda each: peer.kind == "outside" and _is_in_set(each, scope.world, peer),
+        "CIDRSet": lambda each: peer.kind == "outside" and _is_in_set(each, scope, peer),
         "Nodes": lambda each: _is_node(each, subject, peer),
     }
     return any(tests[name](each) for name, listed in named.items() for each in listed)
@@ -166,14 +168,14 @@ def _is_entity(entity: str, subject: End, peer: End) -> bool:
     raise AssertionError(entity)
 
 
-def _is_in_set(each: dict[str, Any], world: World, peer: End) -> bool:
+def _is_in_set(each: dict[str, Any], scope: Scope, peer: End) -> bool:
     if "cidr" in each:
         prefixes = [each["cidr"]]
     else:
         prefixes = [
             prefix
-            for group in world.of("CiliumCIDRGroup")
-            if _is_group(each, group["metadata"])
+            for group in scope.world.of("CiliumCIDRGroup")
+            if cluster_of(scope.world, group) in ("", scope.cluster) and _is_group(each, group["metadata"])
             for prefix in group["spec"]["externalCIDRs"]
         ]
     excepted = any(is_in(peer.address, net) for net in each.get("except") or [])

@@ -1,7 +1,10 @@
 """Holds the product to the reference: its simulator's answers, and its compiled tables walked as a kernel walks them."""
 
+import os
 from dataclasses import replace
 from typing import Any
+
+from hypothesis import HealthCheck, settings
 
 from federation.compiler.compiler import compile_tables
 from federation.identities import REMOTE_NODE, WORLD, IdentityNumber
@@ -17,6 +20,13 @@ from tests.federation.reference.grounds import Document, is_own_host, probes
 from tests.federation.reference.judge import Reference
 from tests.federation.reference.kubernetes import ends_of
 
+WORLDS = settings(
+    max_examples=int(os.environ.get("CAUSEWAY_WORLDS", "120")),
+    derandomize="CAUSEWAY_WORLDS" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+"""The same worlds in every run, so that a change is what breaks a test; CAUSEWAY_WORLDS=5000 looks for new ones, at random."""
 Probe = dict[str, Any]
 Sides = tuple[str, str]
 

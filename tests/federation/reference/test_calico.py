@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.federation.reference.comparing import disagreement
+from tests.federation.reference.comparing import WORLDS, disagreement
 from tests.federation.reference.ends import CLUSTER
 from tests.federation.reference.grounds import Document, document, grounds, picks
 
@@ -15,7 +15,7 @@ SELECTORS = [
     "app contains 'e' && !(tier starts with 'g')", "tier ends with 'd' || role == 'dns'", "role == 'dns'",
     f"{CLUSTER} == 'c2'", f"{CLUSTER} != 'c2' && app == 'db'", "projectcalico.org/namespace == 'y'",
     "projectcalico.org/orchestrator == 'k8s'", "projectcalico.org/serviceaccount == 'robot'", "has(projectcalico.org/namespace)",
-    "app notin {}", "app in {}",
+    "app notin {}", "app in {}", "pcns.tenant == 'blue'", "pcsa.kind == 'machine' || pcns.ns == 'x'", "!has(pcns.tenant)",
 ]  # fmt: skip
 NAMESPACES = [
     "all()", "ns == 'x'", "ns != 'x'", "has(tenant)", "!has(tenant)", "tenant == 'blue' || ns == 'x'", "ns not in {'y'}",
@@ -52,7 +52,7 @@ def entities(draw: st.DrawFn, version: int, ports: list[int | str]) -> dict[str,
 
 @st.composite
 def protocols(draw: st.DrawFn) -> dict[str, Any]:
-    match draw(picks("--nnni!o")):
+    match draw(picks("--nniii!o")):
         case "n":
             return {"protocol": draw(picks(["TCP", "UDP", "SCTP", 6, "tcp"]))}
         case "i":
@@ -123,7 +123,9 @@ def policies(draw: st.DrawFn) -> Document:
 @st.composite
 def sets(draw: st.DrawFn, number: int) -> Document:
     spec = {"nets": draw(st.lists(picks(NETS[4] + NETS[6]), min_size=1, max_size=3, unique=True))}
-    labels = {"role": draw(picks(["dns", "db"]))} | ({"app": "web"} if draw(st.booleans()) else {})
+    labels = {"role": draw(picks(["dns", "db"]))} | draw(
+        picks([{}, {"app": "web"}, {"tier": "gold", "app": "db"}])
+    )
     if draw(st.booleans()):
         return document(V3, "GlobalNetworkSet", f"s{number}", spec, labels=labels)
     labels |= {} if draw(st.integers(0, 2)) else {CLUSTER: draw(picks(["c2", "default"]))}
@@ -142,6 +144,10 @@ def worlds(draw: st.DrawFn) -> list[Document]:
         document(V3, "Tier", "passing", {"defaultAction": "Pass"} | draw(picks([{}, {"order": 1}]))),
     ]  # fmt: skip
     chosen = named(draw(st.lists(policies(), min_size=1, max_size=4)))
+    if draw(st.booleans()):  # all in one place, for everybody: the rules alone decide
+        for each in chosen:
+            for name in ("tier", "order", "selector", "namespaceSelector", "serviceAccountSelector"):
+                each["spec"].pop(name, None)
     return [
         *draw(grounds()),
         *tiers,
@@ -150,9 +156,7 @@ def worlds(draw: st.DrawFn) -> list[Document]:
     ]
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@WORLDS
 @given(documents=worlds())
 def test_calicos_policies_mean_what_the_reference_says(documents: list[Document]) -> None:
     assert disagreement(documents) == ""

@@ -38,6 +38,14 @@ def to_set(way: str, **ports: list[str]) -> Document:
     return gnp(**{way: [rule]})
 
 
+def from_pods(**source: Any) -> list[Document]:
+    """What a rule on sources makes of a workload that a network set holds too."""
+    of_peers = document(V3, "GlobalNetworkSet", "s", {"nets": ["10.0.1.0/24"]}, labels={"role": "dns"})
+    return [of_peers, gnp(ingress=[{"action": "Allow", "source": source}])]
+
+
+TCP = {"protocol": "TCP", "port": 80}
+CLAIMED = [pod("y/claims", "10.0.1.3", {"pcns.tenant": "blue"}), gnp(ingress=[{"action": "Allow", "source": {"selector": "has(pcns.tenant)"}}])]  # fmt: skip
 SIG = {"protocol": "SCTP", "port": 80}
 CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
     ("notPorts mean protocols without ports too", [NOT_SIG], {"protocol": 47}, "Allow"),
@@ -56,8 +64,12 @@ CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
     ("the subject's too", [SET, to_set("ingress", ports=["sig"])], SIG, "Deny"),
     ("and so among notPorts", [SET, to_set("egress", notPorts=["sig"])], SIG, "Allow"),
     ("and among the subject's notPorts", [SET, to_set("ingress", notPorts=["sig"])], SIG, "Allow"),
+    ("a workload is what the set is that holds it", from_pods(selector="role == 'dns'"), TCP, "Allow"),
+    ("but not half by the one and half by the other", from_pods(selector="role == 'dns'", namespaceSelector="all()"), TCP, "Deny"),
+    ("nor by its own labels where the set has others", from_pods(selector="role == 'dns'", notSelector="has(projectcalico.org/orchestrator)"), TCP, "Allow"),
+    ("what a workload claims of its namespace does not count", CLAIMED, {"from": "10.0.1.3", **TCP}, "Deny"),
     ("the peer's notPorts exclude its port", [TO_NOT_SIG], {"protocol": "SCTP", "port": 80}, "Deny"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("documents", "question", "verdict"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])  # fmt: skip

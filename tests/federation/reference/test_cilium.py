@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.federation.reference.comparing import disagreement
+from tests.federation.reference.comparing import WORLDS, disagreement
 from tests.federation.reference.grounds import Document, document, grounds, picks
 from tests.federation.reference.test_kubernetes import few, labels
 
@@ -48,7 +48,7 @@ def rules(draw: st.DrawFn, side: str, is_denial: bool) -> dict[str, Any]:
     rule: dict[str, Any] = {}
     if draw(st.integers(0, 5)):
         name = draw(picks(["Endpoints", *kinds]))
-        rule[side + name] = draw(few(kinds[name]))
+        rule[side + name] = draw(few(kinds[name], 1) | few(kinds[name]))
     match draw(st.integers(0, 5)):
         case 0 | 1:
             rule["toPorts"] = [{"ports": draw(few(PORTS, 1))} for _ in range(draw(st.integers(1, 2)))]
@@ -65,7 +65,7 @@ def specs(draw: st.DrawFn, is_clusterwide: bool) -> dict[str, Any]:
     if is_clusterwide and draw(st.integers(0, 2)) == 0:
         spec["nodeSelector"] = draw(picks(NODES))
     else:
-        spec["endpointSelector"] = draw(picks(SUBJECTS))
+        spec["endpointSelector"] = draw(picks([{}, {}, {}, *SUBJECTS]))
     sections = draw(st.lists(picks(["ingress", "ingressDeny", "egress", "egressDeny"]), min_size=1, max_size=3, unique=True))  # fmt: skip
     for place, section in enumerate(sections):
         side = "from" if section.startswith("ingress") else "to"
@@ -80,7 +80,7 @@ def specs(draw: st.DrawFn, is_clusterwide: bool) -> dict[str, Any]:
 def policies(draw: st.DrawFn, number: int) -> Document:
     is_clusterwide = draw(st.booleans())
     kind = "CiliumClusterwideNetworkPolicy" if is_clusterwide else "CiliumNetworkPolicy"
-    namespace = "" if is_clusterwide else draw(picks(["x", "y", "z"]))
+    namespace = "" if is_clusterwide else draw(picks(["x", "x", "x", "y", "z"]))
     name = f"p{number}"
     found = document("cilium.io/v2", kind, name, draw(specs(is_clusterwide)), namespace=namespace, labels=draw(labels()))  # fmt: skip
     if draw(st.integers(0, 3)) == 0:
@@ -95,7 +95,7 @@ def worlds(draw: st.DrawFn) -> list[Document]:
     return [*draw(grounds()), GROUP, *(draw(policies(n)) for n in range(draw(st.integers(1, 3))))]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+@WORLDS
 @given(documents=worlds(), home=picks(["", "", "default", "c1"]))
 def test_ciliums_policies_mean_what_the_reference_says(documents: list[Document], home: str) -> None:
     assert disagreement(documents, home) == ""

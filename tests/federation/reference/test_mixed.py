@@ -1,10 +1,10 @@
 """All worlds' policies in one world, whose order is what counts: tiers, orders, phases, ties, and the own host."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.federation.reference import test_calico, test_cilium, test_kubernetes
-from tests.federation.reference.comparing import disagreement
+from tests.federation.reference.comparing import WORLDS, disagreement
 from tests.federation.reference.grounds import Document, document, grounds, picks
 
 TIERS = [
@@ -32,7 +32,7 @@ def worlds(draw: st.DrawFn) -> list[Document]:
     return [*draw(grounds()), test_cilium.GROUP, *TIERS, *found]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+@WORLDS
 @given(documents=worlds())
 def test_where_the_worlds_meet_they_mean_what_the_reference_says(documents: list[Document]) -> None:
     assert disagreement(documents) == ""
