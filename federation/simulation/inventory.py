@@ -51,11 +51,11 @@ class Inventory:
         named = {place: host for place, host in self.hosts.items() if place not in self.hearsay}
         return {**self.hosts, **others, **named}
 
-    def clusters(self, home: str) -> list[str]:
-        """Every cluster in which something stands."""
-        return sorted(
-            {home, *(key.cluster for key in self.endpoints), *(cluster for cluster, _ in self.hosts)}
-        )
+    def clusters(self, documents: Sorted, home: str) -> list[str]:
+        """Every cluster in which something stands, or that some document names."""
+        standing = {*(key.cluster for key in self.endpoints), *(cluster for cluster, _ in self.hosts)}
+        named = {cluster for _, _, cluster, *_ in documents.by_name if cluster}
+        return sorted({home} | standing | named)
 
 
 def inventory_of(documents: Sorted, cluster: str) -> Inventory:
@@ -68,7 +68,7 @@ def inventory_of(documents: Sorted, cluster: str) -> Inventory:
         _add_pod(found, Reader(sourced, found.faults), cluster)
     for sourced in stand_ins(documents):
         _add_pod(found, Reader(sourced, found.faults), cluster)
-    clusters = found.clusters(cluster)
+    clusters = found.clusters(documents, cluster)
     for sourced in documents.of("", "Namespace"):
         reader = Reader(sourced, found.faults)
         labels = reader.labels("metadata", "labels")
@@ -156,7 +156,7 @@ def _add_host(found: Inventory, cluster: str, name: str, addresses: tuple[Addres
 def _add_services(found: Inventory, documents: Sorted, home: str) -> None:
     """Who serves each service: what slices say, else Endpoints, else the pods that it selects. One that names no cluster is in
     every cluster."""
-    clusters = found.clusters(home)
+    clusters = found.clusters(documents, home)
     backends: dict[Place, set[Backend]] = {}
     for sourced in documents.of("discovery.k8s.io", "EndpointSlice"):
         reader = Reader(sourced, found.faults)

@@ -125,7 +125,7 @@ class World:
     def _add_pod(self, document: dict[str, Any]) -> None:
         meta, spec = document["metadata"], document["spec"]
         if spec.get("hostNetwork"):
-            return  # it is its host, whose addresses it has
+            return  # it is its host, whose addresses the Node's document tells
         labels = meta.get("labels") or {}
         cluster, account = labels.get(CLUSTER, self.home), spec.get("serviceAccountName", "default")
         place = (cluster, meta["namespace"], meta["name"])

@@ -45,6 +45,12 @@ def from_pods(**source: Any) -> list[Document]:
 
 
 TCP = {"protocol": "TCP", "port": 80}
+FAR = {"causeway.dev/cluster": "far"}
+FAR_SET = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "y", "labels": {"tenant": "blue"}}},
+    document(V3, "NetworkSet", "s", {"nets": ["8.0.0.0/8"]}, namespace="y", labels=FAR),
+    gnp(ingress=[{"action": "Allow", "source": {"namespaceSelector": "tenant == 'blue'"}}]),
+]
 CLAIMED = [pod("y/claims", "10.0.1.3", {"pcns.tenant": "blue"}), gnp(ingress=[{"action": "Allow", "source": {"selector": "has(pcns.tenant)"}}])]  # fmt: skip
 SIG = {"protocol": "SCTP", "port": 80}
 CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
@@ -67,6 +73,7 @@ CASES: list[tuple[str, list[Document], dict[str, Any], str]] = [
     ("a workload is what the set is that holds it", from_pods(selector="role == 'dns'"), TCP, "Allow"),
     ("but not half by the one and half by the other", from_pods(selector="role == 'dns'", namespaceSelector="all()"), TCP, "Deny"),
     ("nor by its own labels where the set has others", from_pods(selector="role == 'dns'", notSelector="has(projectcalico.org/orchestrator)"), TCP, "Allow"),
+    ("a namespace of every cluster is one where only a network set is too", FAR_SET, {"from": "8.8.8.8", **TCP}, "Allow"),
     ("what a workload claims of its namespace does not count", CLAIMED, {"from": "10.0.1.3", **TCP}, "Deny"),
     ("the peer's notPorts exclude its port", [TO_NOT_SIG], {"protocol": "SCTP", "port": 80}, "Deny"),
 ]  # fmt: skip
