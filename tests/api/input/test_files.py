@@ -1,11 +1,17 @@
 """Files and folders as people have them: every one is read, or there is a reason why not."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from api.input.files import MAX_BYTES, texts
+
+NOBODY = 65534
+"""The user who owns nothing, by Debian's number."""
 
 
 def test_a_folder_is_read_by_name_with_those_in_it_and_only_documents(tmp_path: Path) -> None:
@@ -37,10 +43,23 @@ def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     assert [text.fault for text in texts(str(tmp_path))] == ["it is neither a file nor a folder"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_is_closed_is_told(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    assert [text.fault for text in texts(str(tmp_path))] == ["Permission denied"]
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A folder that every user can reach, in which the test is not root: nothing is closed to root."""
+    place, me = Path(tempfile.mkdtemp(prefix="causeway-")), os.geteuid()
+    place.chmod(0o777)
+    try:
+        if me == 0:
+            os.seteuid(NOBODY)
+        yield place
+    finally:
+        os.seteuid(me)
+        shutil.rmtree(place)
+
+
+def test_a_folder_that_is_closed_is_told(open_place: Path) -> None:
+    (open_place / "closed").mkdir(mode=0)
+    assert [text.fault for text in texts(str(open_place))] == ["Permission denied"]
 
 
 @pytest.mark.parametrize(

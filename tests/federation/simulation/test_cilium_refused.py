@@ -5,29 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from federation.errors import InvalidInput
+from tests.federation.simulation.test_cilium_rules import ccnp, cnp, egress, ingress, ports
 
 Asker = Callable[..., Callable[..., str]]
 TCP = "{port: '80', protocol: TCP}"
-
-
-def cnp(spec: str) -> str:
-    return f"{{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {{name: p, namespace: x}}, spec: {spec}}}"
-
-
-def ccnp(spec: str) -> str:
-    return f"{{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {{name: c}}, spec: {spec}}}"
-
-
-def ingress(rule: str, section: str = "ingress") -> str:
-    return cnp(f"{{endpointSelector: {{}}, {section}: [{rule}]}}")
-
-
-def egress(rule: str) -> str:
-    return cnp(f"{{endpointSelector: {{}}, egress: [{rule}]}}")
-
-
-def ports(*listed: str) -> str:
-    return f"toPorts: [{{ports: [{', '.join(listed)}]}}]"
 
 
 def deny(rule: str) -> str:
