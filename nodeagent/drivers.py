@@ -90,3 +90,11 @@ class Driver(Protocol[D]):
     def withdraw(self) -> tuple[ObjectReport, ...]:
         """Remove every object of ours (owner mark), and nothing else. For `causeway agent --remove` and the lab."""
         ...
+
+
+class TunnelsDriver(Driver[DesiredTunnels], Protocol):
+    """Makes tunnels, whose other ends are other machines'."""
+
+    def settle(self) -> bool:
+        """Whether what was made works, or was waited for long enough; asked again in a moment when not. Never raises."""
+        ...

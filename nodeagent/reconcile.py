@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.errors import CausewayError
-from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, DesiredTunnels, Driver, ObjectReport
+from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, Driver, ObjectReport, TunnelsDriver
 from nodeagent.pace import Clock, SystemClock, ceiling
 
 Faults = tuple[ObjectReport, ...]
 FIRST_RETRY_SECONDS = 0.2
+SETTLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Drivers:
     """What touches the kernel, or a fake of it."""
 
     policy: Driver[DesiredPolicy]
-    tunnels: Driver[DesiredTunnels]
+    tunnels: TunnelsDriver
     routes: Driver[DesiredRoutes]
 
     def names(self) -> dict[str, str]:
@@ -65,9 +66,18 @@ class Reconciler:
                     continue
                 self.faults = await self.converge(wanted)
                 failures = failures + 1 if self.faults else 0
+                await self._settle()
                 on_round(wanted, self.faults)
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _settle(self) -> None:
+        """Let new tunnels meet their other ends, so that what is reported as enforced works; a newer state does not wait for it."""
+        loop = asyncio.get_running_loop()
+        while not self._wake.is_set() and not await loop.run_in_executor(
+            self._thread, self.drivers.tunnels.settle
+        ):
+            await self._clock.wait(self._wake, SETTLE_SECONDS)
 
     async def converge(self, desired: Desired) -> Faults:
         """One round: every part, each on its own; what is not ok."""

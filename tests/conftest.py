@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,9 +21,31 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+Within = Callable[[Callable[[], object]], object]
+"""Makes a call in a namespace: sockets that it opens and processes that it starts are there."""
+
+
 @pytest.fixture
-def in_netns() -> Iterator[Callable[[Callable[[], object]], object]]:
-    """in_netns(call) makes the call in a fresh namespace: sockets that it opens and processes that it starts are there."""
+def in_netns() -> Iterator[Within]:
+    """A fresh namespace."""
+    with _namespace() as (_, within):
+        yield within
+
+
+@pytest.fixture
+def in_two_netns() -> Iterator[tuple[Within, Within]]:
+    """Two fresh namespaces on one wire: 192.0.2.1 and 192.0.2.2."""
+    with _namespace() as (one, within_one), _namespace() as (other, within_other):
+        words = ["link", "add", "wire", "netns", one, "type", "veth", "peer", "name", "wire", "netns", other]
+        subprocess.run(["ip", *words], check=True)
+        for name, address in ((one, "192.0.2.1/24"), (other, "192.0.2.2/24")):
+            subprocess.run(["ip", "-n", name, "addr", "add", address, "dev", "wire"], check=True)
+            subprocess.run(["ip", "-n", name, "link", "set", "wire", "up"], check=True)
+        yield within_one, within_other
+
+
+@contextmanager
+def _namespace() -> Iterator[tuple[str, Within]]:
     if os.geteuid() != 0:
         pytest.skip("root is needed for a network namespace")
     name = f"cwt-{uuid.uuid4().hex[:8]}"
@@ -38,7 +61,7 @@ def in_netns() -> Iterator[Callable[[Callable[[], object]], object]]:
 
     try:
         with ThreadPoolExecutor(1, initializer=enter) as thread:
-            yield lambda call: thread.submit(call).result(30)
+            yield name, lambda call: thread.submit(call).result(30)
     finally:
         pids = subprocess.run(
             ["ip", "netns", "pids", name], capture_output=True, text=True, check=True

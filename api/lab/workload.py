@@ -108,7 +108,8 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the lab; its parts just end
+    for number in (signal.SIGINT, signal.SIGPIPE):  # Ctrl-C, or a fault, ends the lab; its parts just end
+        signal.signal(number, signal.SIG_DFL)
     match sys.argv[1:]:
         case ["serve", port]:
             serve(int(port))

@@ -25,6 +25,8 @@ class FakeDriver:
         """Makes the next rounds fail as a whole: a DriverError of that text, or that very exception."""
         self.reports: Sequence[ObjectReport] = ()
         """What the next rounds say of single objects."""
+        self.unsettled = 0
+        """How many more times `settle` says no."""
         self.gate = threading.Event()
         """Rounds wait here while it is clear: a kernel that is slow."""
         self.gate.set()
@@ -43,6 +45,11 @@ class FakeDriver:
         self.value = desired
         self.loop.call_soon_threadsafe(self.taken.set)
         return tuple(self.reports)
+
+    def settle(self) -> bool:
+        """Whether what was made works: counts `unsettled` down."""
+        self.unsettled = max(self.unsettled - 1, -1)
+        return self.unsettled < 0
 
     def withdraw(self) -> tuple[ObjectReport, ...]:
         """Forget it."""

@@ -9,7 +9,7 @@ import pytest
 
 from federation.errors import DriverError, PlatformLack
 from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
-from nodeagent.reconcile import Drivers, Faults, Reconciler, wait_after
+from nodeagent.reconcile import SETTLE_SECONDS, Drivers, Faults, Reconciler, wait_after
 
 RESYNC = 30.0
 
@@ -173,3 +173,31 @@ async def test_while_a_round_is_slow_only_the_newest_wish_is_kept(
 async def test_drivers_are_named_for_people(drivers: Any) -> None:
     drivers.tunnels.name = "wireguard-go"
     assert drivers.names() == {"policy": "FakeDriver", "tunnels": "wireguard-go", "routes": "FakeDriver"}
+
+
+async def test_a_round_ends_when_its_tunnels_have_met_their_other_ends(drivers: Any, clock: Any) -> None:
+    drivers.tunnels.unsettled = 2
+    async with Rounds(drivers, clock).running() as rounds:
+        rounds.reconciler.want(Desired(revision=1))
+        for _ in range(2):
+            await clock.asked_for(SETTLE_SECONDS)
+            assert rounds.ended.empty()
+            clock.waits.clear()
+            clock.advance(SETTLE_SECONDS)
+        assert await rounds.next() == (1, [])
+
+
+async def test_a_newer_state_does_not_wait_for_the_tunnels_of_an_older_one(drivers: Any, clock: Any) -> None:
+    drivers.tunnels.unsettled = 1000
+    async with Rounds(drivers, clock).running() as rounds:
+        rounds.reconciler.want(Desired(revision=1))
+        await clock.asked_for(SETTLE_SECONDS)
+        rounds.reconciler.want(Desired(revision=2))
+        assert await rounds.next() == (1, [])
+        await asyncio.wait_for(wait_for_revision(drivers, 2), 5)
+
+
+async def wait_for_revision(drivers: Any, rounds: int) -> None:
+    while drivers.policy.rounds < rounds:
+        drivers.policy.taken.clear()
+        await drivers.policy.taken.wait()

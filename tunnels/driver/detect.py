@@ -1,5 +1,6 @@
 """Which WireGuard this machine has: the kernel's if it is there, else one in user space. Asked again until there is one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from federation.errors import PlatformLack
@@ -9,6 +10,7 @@ from tunnels.driver.plan import Observed, TunnelSettings
 from tunnels.driver.seam import TunnelDriver
 from tunnels.driver.userspace import UserspaceTunnel
 from tunnels.keys import KeyPair
+from tunnels.peers import TunnelPeer
 
 
 def open_driver(interface: str, keys: KeyPair, log: Path) -> TunnelDriver:
@@ -48,6 +50,11 @@ class DetectedTunnel:
     def observed(self) -> Observed | None:
         """What stands. Raises DriverError."""
         return self._driver.observed() if self._driver else None
+
+    def begin_anew(self, peers: Sequence[TunnelPeer]) -> None:
+        """Send their first handshake once more. Raises DriverError."""
+        if self._driver is not None:
+            self._driver.begin_anew(peers)
 
     def is_alive(self) -> bool:
         """Whether the interface stands."""

@@ -1,10 +1,13 @@
 """WireGuard in memory: the same laws as the kernel's. Fails on demand."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from federation.errors import DriverError
-from tunnels.driver.plan import Observed, Plan, TunnelSettings, plan
+from tunnels.driver.plan import Observed, Plan, TunnelSettings, begin_anew, plan
 from tunnels.keys import KeyPair
+from tunnels.peers import TunnelPeer
 
 
 class FakeTunnel:
@@ -15,6 +18,8 @@ class FakeTunnel:
     def __init__(self, keys: KeyPair) -> None:
         self.keys = keys
         self.failure = ""
+        self.answering: set[str] = set()
+        """Public keys of who answers a handshake that is begun anew."""
         self.plans: list[Plan] = []
         self._standing: Observed | None = None
 
@@ -27,6 +32,17 @@ class FakeTunnel:
         self.plans.append(change)
         self._standing = applied(standing, change, self.keys.public)
         return not change.is_empty
+
+    def begin_anew(self, peers: Sequence[TunnelPeer]) -> None:
+        """Send their first handshake once more; who is among `answering` answers. Raises DriverError on demand."""
+        if self.failure:
+            raise DriverError(self.failure)
+        if self._standing is not None:
+            change = begin_anew(self._standing, peers)
+            self.plans.append(change)
+            standing = applied(self._standing, change, self.keys.public)
+            answers = {each.public_key: 1 for each in change.changes if each.public_key in self.answering}
+            self._standing = replace(standing, handshakes={**standing.handshakes, **answers})
 
     def observed(self) -> Observed | None:
         """What stands."""

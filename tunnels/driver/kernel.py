@@ -2,7 +2,7 @@
 
 import base64
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -11,8 +11,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from federation.errors import DriverError, PlatformLack
 from tunnels.driver import interface as link
-from tunnels.driver.plan import Observed, PeerChange, TunnelSettings, plan
+from tunnels.driver.plan import Observed, PeerChange, TunnelSettings, begin_anew, plan
 from tunnels.keys import KeyPair
+from tunnels.peers import TunnelPeer
 
 KIND = "wireguard"
 PROBE = "cw-wg-probe"
@@ -62,6 +63,16 @@ class KernelTunnel:
         try:
             with WireGuard() as netlink:
                 return observed_of(netlink.info(self.interface))
+        except NetlinkError as error:
+            raise DriverError(f"WireGuard interface {self.interface}: {error}") from error
+
+    def begin_anew(self, peers: Sequence[TunnelPeer]) -> None:
+        """Send their first handshake once more. Raises DriverError."""
+        try:
+            with WireGuard() as netlink:
+                change = begin_anew(observed_of(netlink.info(self.interface)), peers)
+                for message in messages_of(change, self.keys):
+                    netlink.set(self.interface, **message)
         except NetlinkError as error:
             raise DriverError(f"WireGuard interface {self.interface}: {error}") from error
 

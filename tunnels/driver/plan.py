@@ -72,6 +72,23 @@ def plan(standing: Observed, public_key: str, listen_port: int, peers: Iterable[
     )
 
 
+def begin_anew(standing: Observed, peers: Iterable[TunnelPeer]) -> Plan:
+    """Forget and set again, which sends a handshake at once: WireGuard itself repeats a lost one after five seconds only
+    (REKEY_TIMEOUT of its white paper), and two ends that begin at the same moment each drop the other's answer. Leaves alone
+    who has a session, is not a peer, or where nobody knows where it is."""
+    fresh = [
+        peer
+        for peer in peers
+        if peer.endpoint
+        and peer.public_key in standing.peers
+        and not standing.handshakes.get(peer.public_key)
+    ]
+    return Plan(
+        removals=tuple(peer.public_key for peer in fresh),
+        changes=tuple(_change(peer, is_new=True) for peer in fresh),
+    )
+
+
 def _change(peer: TunnelPeer, *, is_new: bool) -> PeerChange:
     endpoint = (str(peer.endpoint[0]), peer.endpoint[1]) if is_new and peer.endpoint else None
     return PeerChange(

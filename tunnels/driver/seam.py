@@ -1,8 +1,10 @@
 """What a driver of WireGuard does; its contract is `tests/tunnels/driver/test_contract.py`."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tunnels.driver.plan import Observed, TunnelSettings
+from tunnels.peers import TunnelPeer
 
 
 class TunnelDriver(Protocol):
@@ -19,6 +21,10 @@ class TunnelDriver(Protocol):
 
     def observed(self) -> Observed | None:
         """What stands; None when there is no interface. Raises DriverError."""
+        ...
+
+    def begin_anew(self, peers: Sequence[TunnelPeer]) -> None:
+        """Send the first handshake of these peers once more, now (see `plan.begin_anew`). Raises DriverError."""
         ...
 
     def is_alive(self) -> bool:

@@ -6,14 +6,15 @@ It outlives the agent (a session of its own), so a killed agent cuts no tunnel; 
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from federation.errors import DriverError, PlatformLack
 from tunnels.driver import interface as link
 from tunnels.driver import uapi
-from tunnels.driver.plan import Observed, TunnelSettings, plan
+from tunnels.driver.plan import Observed, TunnelSettings, begin_anew, plan
 from tunnels.keys import KeyPair
+from tunnels.peers import TunnelPeer
 
 SOCKETS = Path("/var/run/wireguard")
 """Where wireguard-go puts its sockets; shared by network namespaces, so interface names must be unique on a machine."""
@@ -57,6 +58,12 @@ class UserspaceTunnel:
     def observed(self) -> Observed | None:
         """What stands. Raises DriverError."""
         return uapi.observed(uapi.exchange(self.socket, "get=1\n\n")) if self.is_alive() else None
+
+    def begin_anew(self, peers: Sequence[TunnelPeer]) -> None:
+        """Send their first handshake once more. Raises DriverError."""
+        change = begin_anew(uapi.observed(uapi.exchange(self.socket, "get=1\n\n")), peers)
+        if not change.is_empty:
+            uapi.exchange(self.socket, uapi.request_of(change, self.keys.private))
 
     def is_alive(self) -> bool:
         """The interface goes when its process goes; an ended child is reaped here."""

@@ -140,6 +140,23 @@ def test_another_private_key_is_put_right(bench: Bench, peers: list[TunnelPeer],
     assert bench.observed().public_key == new.public
 
 
+def test_a_handshake_that_is_begun_anew_changes_nothing_else(bench: Bench, peers: list[TunnelPeer]) -> None:
+    bench.converge(settings(*peers))
+    before = bench.observed()
+    bench.call(lambda: bench.driver.begin_anew(peers[1:]))
+    assert bench.observed() == before
+    assert not bench.converge(settings(*peers))
+
+
+def test_what_is_not_a_peer_or_has_no_place_does_not_become_one_by_beginning_anew(
+    bench: Bench, peers: list[TunnelPeer]
+) -> None:
+    bench.converge(settings(replace(peers[0], endpoint=None)))
+    before = bench.observed()
+    bench.call(lambda: bench.driver.begin_anew([replace(peers[0], endpoint=None), peers[1]]))
+    assert bench.observed() == before
+
+
 def test_it_is_removed_and_removing_nothing_is_nothing(bench: Bench, peers: list[TunnelPeer]) -> None:
     bench.converge(settings(peers[0]))
     bench.call(bench.driver.remove)

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tunnels.driver.detect import DetectedTunnel, open_driver
 from tunnels.driver.userspace import UserspaceTunnel
 from tunnels.keys import load_or_make
 from tunnels.peers import TunnelPeer
+
+Within = Callable[[Callable[[], Any]], Any]
 
 
 def wanted(tmp_path: Path) -> DesiredTunnels:
@@ -39,9 +43,7 @@ def holder_of(interface: str) -> int:
     return 0
 
 
-def test_a_killed_process_is_seen_restarted_and_reaped(
-    in_netns: Callable[[Callable[[], Any]], Any], tmp_path: Path
-) -> None:
+def test_a_killed_process_is_seen_restarted_and_reaped(in_netns: Within, tmp_path: Path) -> None:
     if not userspace.is_available():
         pytest.skip("wireguard-go and /dev/net/tun are needed")
     interface = f"cwt{uuid.uuid4().hex[:8]}"
@@ -64,6 +66,40 @@ def test_a_killed_process_is_seen_restarted_and_reaped(
     assert holder_of(interface) == 0
 
 
+def test_a_first_handshake_that_was_lost_is_made_good_before_wireguard_would(
+    in_two_netns: tuple[Within, Within], tmp_path: Path
+) -> None:
+    """One begins before the other is there, and the other does not know where it is: only the first can repeat."""
+    if not userspace.is_available():
+        pytest.skip("wireguard-go and /dev/net/tun are needed")
+    keys = [load_or_make(tmp_path / name) for name in ("one", "other")]
+    tunnels = [
+        UserspaceTunnel(f"cwt{uuid.uuid4().hex[:8]}", key, tmp_path / f"{n}.log")
+        for n, key in enumerate(keys)
+    ]
+    parts = [TunnelPart(tunnel) for tunnel in tunnels]
+    places = (None, (IPv4Address("192.0.2.2"), 51997))  # of the first, of the second
+    try:
+        for n, in_netns in enumerate(in_two_netns):
+            other = 1 - n
+            peer = TunnelPeer(
+                name=f"aws1/n{other}", public_key=keys[other].public, endpoint=places[other],
+                allowed_ips=(IPv4Network(f"10.20.{other}.0/24"),),
+            )  # fmt: skip
+            desired = DesiredTunnels(
+                address=IPv4Interface(f"100.64.0.{n + 1}/32"), listen_port=51997, peers=(peer,)
+            )
+            in_netns(partial(parts[n].converge, desired))
+        pause = threading.Event()
+        while not in_two_netns[0](parts[0].settle):  # its patience ends
+            pause.wait(0.02)
+        for n, in_netns in enumerate(in_two_netns):
+            assert in_netns(tunnels[n].observed).handshakes[keys[1 - n].public] > 0
+    finally:
+        for tunnel, in_netns in zip(tunnels, in_two_netns, strict=True):
+            in_netns(tunnel.remove)
+
+
 async def until_noticed(part: TunnelPart) -> None:
     looked = asyncio.Event()
 
@@ -79,7 +115,7 @@ async def until_noticed(part: TunnelPart) -> None:
 class _Within:
     """The driver, asked in its namespace."""
 
-    def __init__(self, tunnel: UserspaceTunnel, in_netns: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(self, tunnel: UserspaceTunnel, in_netns: Within) -> None:
         self.tunnel, self.in_netns = tunnel, in_netns
 
     def is_alive(self) -> bool:
@@ -87,7 +123,7 @@ class _Within:
 
 
 def test_a_machine_without_any_wireguard_is_told_so_and_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_netns: Callable[[Callable[[], Any]], Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_netns: Within
 ) -> None:
     keys = load_or_make(tmp_path / "wireguard.key")
     in_netns(lambda: None)
