@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nodeagent.agent import run_agent
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.ebpf.sweep import Sweeper
 from nodeagent.dataplane.linux.routes import RouteDriver
 from nodeagent.reconcile import Drivers
 from nodeagent.settings import load_settings
@@ -18,10 +19,12 @@ def run(state_dir: Path) -> int:
     settings = load_settings(state_dir)
     keys = load_or_make(state_dir / "wireguard.key")
     tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
+    policy = EbpfDriver(settings.pins, state_dir)
+    sweeper = Sweeper(lambda: policy.generation / "connections")
     drivers = Drivers(
-        policy=EbpfDriver(settings.pins, state_dir),
+        policy=policy,
         tunnels=tunnels,
         routes=RouteDriver(settings.interface),
     )
-    asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch]))
+    asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch, sweeper.watch]))
     return 0

@@ -15,12 +15,12 @@ from federation.resources.metadata import AnyResource, ObjectKey
 from nodeagent.control.replica import Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
 from nodeagent.drivers import (
+    Address,
     Attachment,
     Desired,
     DesiredPolicy,
     DesiredRoutes,
     DesiredTunnels,
-    ObjectReport,
 )
 from nodeagent.feed import change_of, sets_in_namespaces
 from tunnels.peers import mesh_peers
@@ -85,7 +85,7 @@ class Decider:
             policy=self._policy(),
             tunnels=tunnels,
             routes=routes,
-            faults=(*_uncarried(self._here), *unread),
+            faults=tuple(unread),
         )
 
     def _set_changes(self) -> dict[str, LabelledNets | None]:
@@ -109,7 +109,7 @@ class Decider:
             self._addresses.replace(one.key, identities_of(after, self._me))
 
     def _is_local(self, endpoint: Endpoint) -> bool:
-        return _is_of(endpoint, self._me) and bool(v4(endpoint))
+        return _is_of(endpoint, self._me) and bool(endpoint.spec.addresses)
 
     def _is_sparse(self) -> bool:
         """Whether a build would do with bits of lower numbers, of which a kernel's row has so many and no more."""
@@ -149,12 +149,12 @@ class Addresses:
     """Who has which address. Of several that claim one the same one wins, whoever came first: an endpoint, then the last by key."""
 
     def __init__(self) -> None:
-        self.known: dict[IPv4Address, IdentityNumber] = {}
-        self._of: dict[ObjectKey, dict[IPv4Address, IdentityNumber]] = {}
-        self._contested: dict[IPv4Address, set[ObjectKey]] = {}
-        self._owner: dict[IPv4Address, ObjectKey] = {}
+        self.known: dict[Address, IdentityNumber] = {}
+        self._of: dict[ObjectKey, dict[Address, IdentityNumber]] = {}
+        self._contested: dict[Address, set[ObjectKey]] = {}
+        self._owner: dict[Address, ObjectKey] = {}
 
-    def replace(self, owner: ObjectKey, after: dict[IPv4Address, IdentityNumber]) -> None:
+    def replace(self, owner: ObjectKey, after: dict[Address, IdentityNumber]) -> None:
         """Give an owner other addresses (none: it is gone)."""
         before = self._of.pop(owner, {})
         if after:
@@ -169,7 +169,7 @@ class Addresses:
             self._owner[address] = holder
             self.known[address] = self._of[holder][address]
 
-    def _leave(self, address: IPv4Address, owner: ObjectKey) -> None:
+    def _leave(self, address: Address, owner: ObjectKey) -> None:
         others = self._contested.get(address, {owner})
         others.discard(owner)
         if not others:
@@ -196,39 +196,27 @@ def _is_of(endpoint: Endpoint, node: ObjectKey) -> bool:
     return (endpoint.metadata.cluster, endpoint.spec.node) == (node.cluster, node.name)
 
 
-def identities_of(resource: AnyResource | None, me: ObjectKey) -> dict[IPv4Address, IdentityNumber]:
+def identities_of(resource: AnyResource | None, me: ObjectKey) -> dict[Address, IdentityNumber]:
     """The identity at each address of an endpoint, or of a node (also the one inside tunnels)."""
     if resource is None:
         return {}
     if resource.kind == "Endpoint":
-        return dict.fromkeys(v4(resource), IdentityNumber(resource.status.identity))
+        return dict.fromkeys(resource.spec.addresses, IdentityNumber(resource.status.identity))
     number = HOST if resource.key == me else REMOTE_NODE
-    found = [a for a in resource.spec.addresses if isinstance(a, IPv4Address)]
+    found = list(resource.spec.addresses)
     if resource.status.tunnel_address:
         found.append(IPv4Address(resource.status.tunnel_address))
     return dict.fromkeys(found, number)
 
 
-def v4(endpoint: Endpoint) -> tuple[IPv4Address, ...]:
-    """The endpoint's IPv4 addresses; IPv6 is not carried in this release, and dropped by the programs."""
-    return tuple(a for a in endpoint.spec.addresses if isinstance(a, IPv4Address))
-
-
-def _uncarried(here: Mapping[ObjectKey, Endpoint]) -> Iterable[ObjectReport]:
-    """Workloads that are to be policed here and cannot be."""
-    for key, endpoint in sorted(here.items()):
-        if endpoint.spec.interface and not v4(endpoint):
-            said = "it has IPv6 addresses only, which the datapath of this release does not carry: its interface has no programs of ours"
-            yield ObjectReport(key=str(key), is_ok=False, reason="platform", message=said)
-
-
 def _attachments(here: Mapping[ObjectKey, Endpoint], tables: Tables) -> Iterable[Attachment]:
     for key, endpoint in sorted(here.items()):
-        if endpoint.spec.interface and v4(endpoint):
+        if endpoint.spec.interface and endpoint.spec.addresses:
             yield Attachment(
                 endpoint=key.path,
                 interface=endpoint.spec.interface,
                 class_number=tables.subjects[key],
                 identity=IdentityNumber(endpoint.status.identity),
-                addresses=v4(endpoint),
+                addresses=endpoint.spec.addresses,
+                mac=bytes.fromhex(endpoint.spec.mac.replace(":", "")),
             )

@@ -6,12 +6,14 @@ it, and reports per object; it never raises for one object's sake.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Protocol, TypeVar
 
 from federation.identities import IdentityNumber
 from federation.policy.tables import Tables
 from tunnels.peers import TunnelPeer
+
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,9 @@ class Attachment:
     interface: str
     class_number: int
     identity: IdentityNumber
-    addresses: tuple[IPv4Address, ...]
+    addresses: tuple[Address, ...]
+    mac: bytes = b""
+    """Six bytes: what it sends comes from there; none: from anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ class DesiredPolicy:
     """For the verdict driver."""
 
     tables: Tables = field(default_factory=Tables)
-    addresses: Mapping[IPv4Address, IdentityNumber] = field(default_factory=dict)
+    addresses: Mapping[Address, IdentityNumber] = field(default_factory=dict)
     """Identity of every known endpoint of every visible cluster, of this node's own addresses (HOST) and other nodes' (REMOTE_NODE)."""
     attachments: tuple[Attachment, ...] = ()
 

@@ -1,5 +1,6 @@
 """Endpoint: a workload's attachment: addresses, labels, node, interface."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -8,6 +9,7 @@ from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Condition, Resource, Scope
 
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 Address = IPv4Address | IPv6Address
 
 
@@ -30,6 +32,8 @@ class EndpointSpec:
     """Unique in the federation, inside the cluster's prefixes."""
     interface: str = ""
     """Host side of the attachment, where the node's programs hang; empty when nothing is to be enforced there."""
+    mac: str = ""
+    """Hardware address, as `0a:58:0a:0a:01:02`: what the workload sends comes from there; empty when nobody knows it."""
     service_account: str = ""
     ports: tuple[NamedPort, ...] = ()
 
@@ -52,6 +56,8 @@ def check(endpoint: Endpoint) -> Iterable[Fault]:
         yield Fault("/spec/addresses", "at least one address is needed")
     if len(endpoint.spec.interface) > 15:
         yield Fault("/spec/interface", "longer than 15 characters (Linux IFNAMSIZ)")
+    if endpoint.spec.mac and not MAC.fullmatch(endpoint.spec.mac):
+        yield Fault("/spec/mac", f"{endpoint.spec.mac!r} is not six bytes as 0a:58:0a:0a:01:02")
     for index, port in enumerate(endpoint.spec.ports):
         if not 1 <= port.port <= 65535:
             yield Fault(f"/spec/ports/{index}/port", f"{port.port} is not in 1-65535")

@@ -3,13 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 
 from federation.errors import DriverError
 from federation.identities import WORLD
 from federation.policy.tables import Direction, Verdict
 from federation.policy.walk import Packet, peer_row, walk
-from nodeagent.drivers import DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
+from nodeagent.drivers import Address, DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
 
 Part = DesiredPolicy | DesiredTunnels | DesiredRoutes
 
@@ -57,7 +56,7 @@ class FakeDriver:
         return ()
 
 
-def verdict(policy: DesiredPolicy, source: IPv4Address, destination: IPv4Address, packet: Packet) -> Verdict:
+def verdict(policy: DesiredPolicy, source: Address, destination: Address, packet: Packet) -> Verdict:
     """What a node with this policy says of a new connection, for those ends that are its own."""
     said = [Verdict.ALLOW]
     for own, other, direction in (

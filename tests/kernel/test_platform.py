@@ -232,7 +232,7 @@ def test_withdrawing_opens_what_was_closed_off_and_leaves_foreign_rules(node: An
     driver = EbpfDriver(tmp_path / "pins", tmp_path)
     refused(driver, node, desired(node, 3))
     with node.entered():
-        assert barriers.closed_off() == {("pod3", ""), ("", str(node.address(3)))}
+        assert barriers.closed_off() == {(4, "pod3", ""), (6, "pod3", ""), (4, "", str(node.address(3)))}
         driver.withdraw()
         assert barriers.closed_off() == set()
     assert node.reaches(1, 3)

@@ -127,7 +127,7 @@ class Kernel:
 
     def remembered(self) -> int:
         """How many answers the verdict cache holds."""
-        held = PinnedMap(self.driver.generation / "verdicts", VERDICT_KEY.size, 4)
+        held = PinnedMap(self.driver.generation / "verdicts", VERDICT_KEY.size, 8)
         try:
             return len(list(held.items()))
         finally:
@@ -191,7 +191,7 @@ def test_a_long_lists_answer_is_remembered_until_the_epoch_moves_on(
 
     # Changed behind the driver's back, at an unchanged epoch: only one who does not walk still gives the old answer.
     other = RuleAction.DENY if action is RuleAction.ALLOW else RuleAction.ALLOW
-    (entry,) = kernel.driver.standing.entries.values()
+    (entry,) = kernel.driver.planner.standing.entries.values()
     changed = CompiledRule(action=other, protocol=TCP)
     place = layout.NUMBER.pack(entry.extents[Direction.INGRESS].start + 99)
     kernel.driver.maps["rules"].update({place: layout.rule(changed)})

@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 import pytest
@@ -269,25 +269,21 @@ def test_a_node_that_the_control_plane_does_not_know_has_no_tunnel_but_polices(w
     assert [a.endpoint for a in decided.policy.attachments] == ["dc1/shop/db"]
 
 
-def test_an_endpoint_with_ipv6_only_is_a_fault_of_that_endpoint(worlds: Worlds) -> None:
+def test_an_endpoint_is_policed_at_all_its_addresses_of_both_families(worlds: Worlds) -> None:
     decided = straight(worlds["with IPv6"])
-    assert [a.endpoint for a in decided.policy.attachments] == ["dc1/shop/db"]
-    assert [(f.key, f.reason) for f in decided.faults] == [("Endpoint dc1/shop/six", "platform")]
-    assert "IPv6" in decided.faults[0].message
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"node": "n2", "addresses": ["fd00::1"], "interface": "veth7"},
-        {"node": "n1", "addresses": ["fd00::1"]},
-        {"node": "n1", "addresses": ["fd00::1", "10.10.1.7"], "interface": "veth7"},
-    ],
-    ids=["on another node", "not policed here", "with IPv4 too"],
-)
-def test_ipv6_is_no_fault(worlds: Worlds, spec: dict[str, Any]) -> None:
+    assert [a.endpoint for a in decided.policy.attachments] == ["dc1/shop/db", "dc1/shop/six"]
+    assert decided.faults == ()
+    spec = {
+        "node": "n1",
+        "addresses": ["fd00::1", "10.10.1.7"],
+        "interface": "veth7",
+        "mac": "0a:58:00:00:00:07",
+    }
     world = [d if d["metadata"]["name"] != "six" else {**d, "spec": spec} for d in worlds["with IPv6"]]
-    assert straight(world).faults == ()
+    _, six = straight(world).policy.attachments
+    assert six.addresses == (IPv6Address("fd00::1"), IPv4Address("10.10.1.7"))
+    assert six.mac == bytes.fromhex("0a5800000007")
+    assert {straight(world).policy.addresses[a] for a in six.addresses} == {six.identity}
 
 
 def test_what_cannot_be_read_is_a_fault_beside_the_rest(worlds: Worlds) -> None:

@@ -47,20 +47,22 @@ def open_pin(path: Path) -> int:
 class PinnedMap:
     """One map: raw bytes in, raw bytes out."""
 
-    def __init__(self, path: Path, key_size: int, value_size: int) -> None:
+    def __init__(self, path: Path, key_size: int, value_size: int, copies: int = 1) -> None:
+        """`copies`: values of an entry, one for each possible processor of a per-processor map."""
         self.name = path.name
         self.fd = open_pin(path)
         self.key_size = key_size
-        self.value_size = value_size
+        self.value_size = value_size * copies
+        self.copies = copies
 
     def update(self, entries: Mapping[bytes, bytes]) -> None:
         """Write all entries, in one system call where the kernel has it."""
         if not entries:
             return
-        keys, values = b"".join(entries), b"".join(entries.values())
+        keys, values = b"".join(entries), b"".join(value * self.copies for value in entries.values())
         if not self._batch(UPDATE_BATCH, keys, values, len(entries)):
             for key, value in entries.items():
-                self._element(UPDATE, key, value)
+                self._element(UPDATE, key, value * self.copies)
 
     def delete(self, keys: Sequence[bytes]) -> None:
         """Remove entries; one that is not there is no error. In few system calls where the kernel has them."""
@@ -151,11 +153,12 @@ class PinnedMap:
             raise
         return len(keys)
 
-    def _lookup_batches(self) -> list[tuple[bytes, bytes]] | None:
+    def chunks(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """All entries, joined as (keys, values, how many), some thousands at once. Raises DriverError; errno 22, 95 or 524 where the
+        kernel has no such call."""
         keys = ctypes.create_string_buffer(READ_AT_ONCE * self.key_size)
         values = ctypes.create_string_buffer(READ_AT_ONCE * self.value_size)
         place = ctypes.create_string_buffer(max(self.key_size, 4))
-        found: list[tuple[bytes, bytes]] = []
         is_first = is_more = True
         while is_more:
             batch = _Batch(
@@ -166,22 +169,34 @@ class PinnedMap:
                 call(LOOKUP_BATCH, batch, f"read {self.name}")
             except DriverError as error:
                 is_more = False
-                if errno_of(error) in NO_BATCH:
-                    return None
                 if errno_of(error) != errno.ENOENT:  # which is the end
                     raise
             is_first = False
-            k, v = self.key_size, self.value_size
-            raw_keys, raw_values = keys.raw, values.raw
-            found += [
-                (raw_keys[n * k : n * k + k], raw_values[n * v : n * v + v]) for n in range(batch.count)
-            ]
+            size = int(batch.count)
+            yield keys.raw[: size * self.key_size], values.raw[: size * self.value_size], size
+
+    def _lookup_batches(self) -> list[tuple[bytes, bytes]] | None:
+        k, v = self.key_size, self.value_size
+        found: list[tuple[bytes, bytes]] = []
+        try:
+            for keys, values, size in self.chunks():
+                found += [(keys[n * k : n * k + k], values[n * v : n * v + v]) for n in range(size)]
+        except DriverError as error:
+            if errno_of(error) in NO_BATCH:
+                return None
+            raise
         return found
 
 
 def errno_of(error: CausewayError) -> int:
     """The kernel's number behind an error of `call`; 0 when there is none."""
     return (error.__cause__.errno or 0) if isinstance(error.__cause__, OSError) else 0
+
+
+def possible_processors() -> int:
+    """How many values an entry of a per-processor map has."""
+    last = Path("/sys/devices/system/cpu/possible").read_text().strip().replace(",", "-").split("-")[-1]
+    return int(last) + 1
 
 
 def is_bpffs(path: Path) -> bool:

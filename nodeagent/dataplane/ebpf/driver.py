@@ -1,7 +1,7 @@
 """The verdict driver: desired policy into pinned maps, and the programs onto endpoints' interfaces.
 
 What to write, and in which order, is plan.py's; here it is done. An endpoint that cannot be given the programs is closed off, and said
-to be; one that has them keeps its last good policy. See docs/design/datapath.md.
+to be; one that has them keeps its last good policy. See docs/design/ebpf.md.
 """
 
 import hashlib
@@ -10,16 +10,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import assert_never
 
 from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
-from nodeagent.dataplane.ebpf.plan import Delete, Place, Standing, Sweep, Update, Write
+from nodeagent.dataplane.ebpf.plan import Place, Planner
+from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, filters
-from nodeagent.drivers import Attachment, DesiredPolicy, ObjectReport
+from nodeagent.drivers import Address, Attachment, DesiredPolicy, ObjectReport
 
 COMPILE_SECONDS = 60.0
 
@@ -32,14 +32,14 @@ class EbpfDriver:
         self.work_dir = state_dir
         self.compile_seconds = compile_seconds
         self.maps: dict[str, PinnedMap] = {}
-        self.standing = Standing()
+        self.planner = Planner()
         self.attached: set[int] = set()
         """Interfaces that this driver itself hung its programs on: a former agent's programs may be older ones."""
 
     @property
     def generation(self) -> Path:
         """The folder of pins of exactly these programs and layouts."""
-        content = loader.SOURCE.read_bytes() + repr(layout.SIZES).encode()
+        content = loader.source().encode() + repr(layout.SIZES).encode()
         return self.pin_dir / hashlib.sha256(content).hexdigest()[:12]
 
     def converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
@@ -66,7 +66,7 @@ class EbpfDriver:
         for pinned in self.maps.values():
             pinned.close()
         self.maps = {}
-        self.standing = Standing()
+        self.planner = Planner()
         self.attached = set()
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
@@ -79,13 +79,12 @@ class EbpfDriver:
         missing = [a for a in desired.attachments if a.interface not in present]
         reports += [_fault(a, f"interface {a.interface} does not exist") for a in missing]
         places = {
-            index: Place(a.addresses[0], a.identity, plan.lists_of(desired.tables, a.class_number))
+            index: Place(a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac)
             for index, a in attachments.items()
         }
-        todo = plan.plan(self.standing, plan.bank_of(desired), places)
+        todo = self.planner.plan(desired, places)
         for write in todo.writes:
             self._do(write)
-        self.standing = todo.standing
         reports += [
             _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
         ]
@@ -102,8 +101,9 @@ class EbpfDriver:
             case Delete():
                 pinned.delete(write.keys)
             case Sweep():
-                kept, at = {layout.NUMBER.pack(bank) for bank in write.kept}, layout.BANKED[write.map]
-                pinned.delete([key for key, _ in pinned.items() if key[at : at + 4] not in kept])
+                pinned.delete(
+                    [key for key, _ in pinned.items() if layout.bank_in(write.map, key) not in write.kept]
+                )
             case _:
                 assert_never(write)
 
@@ -116,8 +116,13 @@ class EbpfDriver:
             raise PlatformLack(f"no bpffs is mounted at {self.pin_dir}", hint=hint)
         if not (folder / loader.PROGRAMS[-1]).exists():
             self._load(folder)
-        self.maps = {name: PinnedMap(folder / name, *shape) for name, shape in layout.SHAPES.items()}
-        self.standing = plan.adopted(dict(self.maps["endpoints"].items()))
+        processors = bpf.possible_processors()
+        self.maps = {
+            name: PinnedMap(folder / name, *shape, processors if name in layout.PER_PROCESSOR else 1)
+            for name, shape in layout.SHAPES.items()
+        }
+        held = {name: dict(self.maps[name].items()) for name in ("endpoints", "stamps", "more_addresses")}
+        self.planner = Planner(plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"])))
 
     def _load(self, folder: Path) -> None:
         command = [sys.executable, "-m", "nodeagent.dataplane.ebpf.loader", str(folder), str(self.work_dir)]
@@ -172,7 +177,7 @@ class EbpfDriver:
             raise type(error)(text, hint=error.hint or other.hint) from error
 
 
-def _by_interface(attachments: Iterable[Attachment]) -> dict[str, tuple[IPv4Address, ...]]:
+def _by_interface(attachments: Iterable[Attachment]) -> dict[str, tuple[Address, ...]]:
     return {a.interface: a.addresses for a in attachments}
 
 

@@ -1,11 +1,13 @@
-"""The bytes of the maps, as programs/endpoint.c declares them (native byte order; addresses as on the wire). Pure."""
+"""The bytes of the maps, as programs/layout.h declares them (native byte order; addresses as on the wire). Pure."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
 
+Address = IPv4Address | IPv6Address
 ROW_WORDS = 16
 ROW_BITS = ROW_WORDS * 64
 MAX_RULES = 512
@@ -14,34 +16,63 @@ ARENA = 65536
 """Rules in all lists of a node."""
 IS_CACHEABLE = 0x80000000
 
-ENDPOINT = struct.Struct("=4s3I2I2I")
-ADDRESS_KEY = struct.Struct("=I4s")
+CONNECTIONS, OPENINGS = 524288, 65536
+"""Connections that a node keeps, and beginnings of some. See docs/design/ebpf.md."""
+EVENT_PAGES = 256
+STAMPS = 4096
+COUNTED_RULES = 32768
+
+ENDPOINT = struct.Struct("=16s4s3I2I2I6sH")
+HAS_MORE_ADDRESSES = 1
+MORE_KEY = struct.Struct("=II16s")
+ADDRESS_KEY = struct.Struct("=I16s")
 ADDRESS_VALUE = struct.Struct("=II")
-PREFIX_KEY = struct.Struct("=II4s")
+PREFIX_KEY = struct.Struct("=II16s")
 NUMBER = struct.Struct("=I")
 ROW_KEY = struct.Struct("=II")
 ROW = struct.Struct(f"={ROW_WORDS}Q")
 RULE = struct.Struct("=8H4B2H2I")
+CONNECTION_KEY = struct.Struct("=16s16s2H2B2x")
+CONNECTION = struct.Struct("=2Q2Q2I4I4B4x")
+EVENT = struct.Struct("=3Q16s16s6I2I2H6B6x")
+RULE_COUNT = struct.Struct("=QQ")
+SETTINGS = struct.Struct("=II")
 SHAPES = {
     "endpoints": (4, ENDPOINT.size),
+    "more_addresses": (MORE_KEY.size, NUMBER.size),
     "addresses": (ADDRESS_KEY.size, ADDRESS_VALUE.size),
     "prefixes": (PREFIX_KEY.size, NUMBER.size),
     "identity_rows": (ROW_KEY.size, ROW.size),
     "prefix_rows": (ROW_KEY.size, ROW.size),
     "rules": (NUMBER.size, RULE.size),
+    "stamps": (NUMBER.size, NUMBER.size),
+    "rule_counts": (NUMBER.size, RULE_COUNT.size),
 }
 """Bytes of keys and values of the maps that the agent writes."""
+PER_PROCESSOR = frozenset({"rule_counts", "counters"})
+"""Maps that hold a value for each processor."""
 BANKED = {"addresses": 0, "prefixes": 4, "identity_rows": 0, "prefix_rows": 0}
-"""Maps whose keys hold a bank's number, and where."""
+"""Maps whose keys hold a bank's number, and where; in the first two it is doubled, and odd for IPv6."""
 SIZES = {
     "ENDPOINT_SIZE": ENDPOINT.size,
     "ADDRESS_KEY_SIZE": ADDRESS_KEY.size,
+    "MORE_KEY_SIZE": MORE_KEY.size,
     "ROW_SIZE": ROW.size,
     "RULE_SIZE": RULE.size,
     "PREFIX_KEY_SIZE": PREFIX_KEY.size,
+    "CONNECTION_KEY_SIZE": CONNECTION_KEY.size,
+    "CONNECTION_SIZE": CONNECTION.size,
+    "EVENT_SIZE": EVENT.size,
+    "CONNECTIONS": CONNECTIONS,
+    "OPENINGS": OPENINGS,
+    "EVENT_PAGES": EVENT_PAGES,
 }
 """Handed to the C compiler, which refuses a difference."""
-COUNTERS = ("allowed", "denied", "unknown endpoint", "spoofed", "not IPv4", "fragment", "malformed", "cut")
+COUNTERS = (
+    "allowed", "denied", "unknown endpoint", "spoofed", "not IP", "fragment", "malformed", "cut", "table full", "too long", "link-local",
+    "event lost",
+)  # fmt: skip
+"""Reasons, by number."""
 ANY_PORTS = (0, 65535)
 
 
@@ -60,16 +91,61 @@ class Extent:
 
 
 def endpoint(
-    address: IPv4Address, identity: int, generation: tuple[int, int], lists: tuple[Extent, Extent]
+    addresses: Sequence[Address],
+    mac: bytes,
+    identity: int,
+    generation: tuple[int, int],
+    lists: tuple[Extent, Extent],
 ) -> bytes:
-    """An endpoint's entry: `generation` is (bank, epoch), `lists` by Direction."""
+    """An endpoint's entry: its first address of each family, `mac` (6 bytes or none), `generation` (bank, epoch), `lists` by Direction."""
+    first: dict[int, bytes] = {}
+    for address in addresses:
+        first.setdefault(address.version, address.packed)
     starts, counts = [e.start for e in lists], [e.count for e in lists]
-    return ENDPOINT.pack(address.packed, identity, *generation, *starts, *counts)
+    flags = HAS_MORE_ADDRESSES if len(first) < len(addresses) else 0
+    v4, v6 = first.get(4, b""), first.get(6, b"")
+    return ENDPOINT.pack(v6, v4, identity, *generation, *starts, *counts, mac, flags)
+
+
+def more_addresses(index: int, addresses: Sequence[Address]) -> set[bytes]:
+    """Keys of what an endpoint has beyond the first address of each family."""
+    seen: set[int] = set()
+    keys = set()
+    for address in addresses:
+        if address.version in seen:
+            keys.add(MORE_KEY.pack(index, address.version == 6, address.packed))
+        seen.add(address.version)
+    return keys
 
 
 def mark(bank: int, epoch: int) -> bytes:
     """The entry that belongs to no endpoint: the numbers that are taken."""
-    return endpoint(IPv4Address(0), 0, (bank, epoch), (Extent(0, 0), Extent(0, 0)))
+    return endpoint((), b"", 0, (bank, epoch), (Extent(0, 0), Extent(0, 0)))
+
+
+def space(bank: int, version: int) -> int:
+    """A bank's number for one family of addresses."""
+    return bank << 1 | (version == 6)
+
+
+def address_key(bank: int, address: Address) -> bytes:
+    """An address of one bank."""
+    return ADDRESS_KEY.pack(space(bank, address.version), address.packed)
+
+
+def stamp_of(address: Address) -> int:
+    """Place in `stamps` of what may have changed at an address (programs/endpoint.c, stamp_of)."""
+    mixed = 0
+    for part in struct.unpack("=4I", address.packed.ljust(16, b"\0")):
+        mixed ^= part
+    return (mixed * 0x9E3779B1 & 0xFFFFFFFF) >> 20
+
+
+def bank_in(name: str, key: bytes) -> int:
+    """The bank that a key of one of BANKED belongs to."""
+    at = BANKED[name]
+    number: int = NUMBER.unpack_from(key, at)[0]
+    return number if name.endswith("_rows") else number >> 1
 
 
 def rule(line: CompiledRule) -> bytes:
@@ -92,7 +168,7 @@ def rule(line: CompiledRule) -> bytes:
         0,
         *icmp,
         next_tier,
-        line.rule_id,
+        line.rule_id + 1,
     )
 
 
@@ -110,6 +186,6 @@ def row(bits: int) -> bytes:
     return ROW.pack(*((bits >> (64 * word)) & (2**64 - 1) for word in range(ROW_WORDS)))
 
 
-def prefix_key(bank: int, net: IPv4Network) -> bytes:
-    """A prefix of one bank: the trie's first 32 bits are the bank's number."""
-    return PREFIX_KEY.pack(32 + net.prefixlen, bank, net.network_address.packed)
+def prefix_key(bank: int, net: IPv4Network | IPv6Network) -> bytes:
+    """A prefix of one bank: the trie's first 32 bits are the bank's number and the family."""
+    return PREFIX_KEY.pack(32 + net.prefixlen, space(bank, net.version), net.network_address.packed)

@@ -12,14 +12,21 @@ from pathlib import Path
 from federation.errors import PlatformLack
 from nodeagent.dataplane.ebpf import headers, layout
 
-SOURCE = Path(__file__).parent / "programs" / "endpoint.c"
+FOLDER = Path(__file__).parent / "programs"
+SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
 PROGRAMS = ("from_endpoint", "to_endpoint")
 MAPS = (
-    "endpoints", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "connections", "verdicts", "fragments", "walks", "walkers", "counters",
+    "endpoints", "more_addresses", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "stamps", "connections", "openings",
+    "verdicts", "fragments", "walks", "walkers", "counters", "rule_counts", "settings", "events",
 )  # fmt: skip
 
 EXIT_LACK = 3
 """The machine lacks something: standard output says what, as JSON."""
+
+
+def source() -> str:
+    """The programs' text: bcc reads maps in its main file only, so all parts are one."""
+    return "".join((FOLDER / name).read_text() for name in SOURCES)
 
 
 def main(pin_folder: Path, work_folder: Path) -> None:
@@ -32,7 +39,7 @@ def main(pin_folder: Path, work_folder: Path) -> None:
         raise PlatformLack(f"bcc cannot be imported: {error}", hint=hint) from error
 
     flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
-    compiled = BPF(text=SOURCE.read_text(), cflags=[*flags, "-Wno-macro-redefined"])
+    compiled = BPF(text=source(), cflags=[*flags, "-DCOARSE", "-Wno-macro-redefined"])
     pin_folder.mkdir(parents=True, exist_ok=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
     walker = compiled.load_func("walk_rules", BPF.SCHED_CLS)

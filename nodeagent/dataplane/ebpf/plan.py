@@ -1,76 +1,35 @@
 """From what stands in the maps to what is wanted: which writes, in which order, so that no packet meets half a policy. Pure.
 
-The order: the mark (which numbers are taken), endpoints that are gone, rows and addresses, rules in free places, the endpoints' entries that name them, and
-only then the removal of what no entry names any more. See docs/design/datapath.md.
+The order: the mark (which numbers are taken), endpoints that are gone, rows, prefixes and addresses, rules in free places, the endpoints'
+entries that name them, and only then the removal of what no entry names any more. See docs/design/ebpf.md.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
 
-from federation.errors import DriverError
-from federation.identities import WORLD, IdentityNumber
-from federation.policy.tables import CompiledRule, Direction, RuleAction, Tables, covering
+from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
+from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines
+from nodeagent.dataplane.ebpf.bank import ANYTHING, Bank, Difference, Touched, Wanted
+from nodeagent.dataplane.ebpf.cover import Address
 from nodeagent.dataplane.ebpf.layout import Extent
+from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write, needed
 from nodeagent.drivers import DesiredPolicy
 
-Lines = tuple[CompiledRule, ...]
-DENY_ALL: Lines = (CompiledRule(action=RuleAction.DENY),)
-"""What a subject gets whose own list cannot be carried out: fail closed."""
-DENIED = Extent(layout.ARENA - 1, 1, layout.list_flags(DENY_ALL))
-"""Where that stands: the arena's last place is kept for it, so that there is room for a denial when there is for nothing else."""
 MARK = layout.NUMBER.pack(0)
 """Key in `endpoints` (no interface has index 0) that keeps the highest bank and epoch ever begun. A restarted agent goes on above
 them: what was half written, or allowed to an endpoint that is gone, never looks fresh."""
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Write entries of a map."""
-
-    map: str
-    entries: Mapping[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove entries of a map; one that is not there is no error."""
-
-    map: str
-    keys: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Remove what a map holds of other banks than these: nobody remembers what that is, so it has to be read."""
-
-    map: str
-    kept: frozenset[int]
-
-
-Write = Update | Delete | Sweep
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bank:
-    """What rules look peers up in: all that has to change together when bits change their meaning. Raw map entries, the bank's
-    own number left out."""
-
-    addresses: Mapping[IPv4Address, tuple[IdentityNumber, int]] = field(default_factory=dict)
-    """Identity, and number of the longest prefix that covers the address (0: none)."""
-    prefixes: Mapping[IPv4Network, int] = field(default_factory=dict)
-    identity_rows: Mapping[IdentityNumber, int] = field(default_factory=dict)
-    prefix_rows: Mapping[int, int] = field(default_factory=dict)
+Pair = tuple[Extent, Extent]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """What an endpoint's interface is to get. `lists` by Direction."""
 
-    address: IPv4Address
-    identity: IdentityNumber
+    addresses: tuple[Address, ...]
+    identity: int
     lists: tuple[Lines, Lines]
+    mac: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,125 +39,178 @@ class Entry:
     value: bytes
     epoch: int
     extents: tuple[Extent, ...]
+    lists: tuple[Lines, Lines] | None = None
+    """None: a former agent's, which cannot be told from its bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The writes, in order; the interfaces that are denied all for want of room; whether all was written beside what stands."""
+
+    writes: tuple[Write, ...]
+    without_room: frozenset[int] = frozenset()
+    is_rebuilt: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
 class Standing:
     """What the maps hold, as far as is known. Bank and epoch are the highest ever begun."""
 
     bank_number: int = 0
     epoch: int = 0
     bank: Bank | None = None
-    """None: a former agent's, which cannot be told from its bytes."""
-    extents: Mapping[Lines, Extent] = field(default_factory=dict)
-    entries: Mapping[int, Entry] = field(default_factory=dict)
+    """None: a former agent's."""
+    arena: Arena = field(default_factory=Arena)
+    entries: dict[int, Entry] = field(default_factory=dict)
     """By interface's index."""
+    more: set[bytes] = field(default_factory=set)
+    stamps: dict[int, int] = field(default_factory=dict)
+    references: Mapping[int, RuleReference] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The writes, in order; what stands after them; and the interfaces that are denied all for want of room."""
+class Planner:
+    """Plans the smallest change; equal states plan nothing. A plan that was not carried out leaves it useless: begin with a new one."""
 
-    writes: tuple[Write, ...]
-    standing: Standing
-    without_room: frozenset[int]
+    def __init__(self, standing: Standing | None = None) -> None:
+        self.standing = standing or Standing()
+
+    def plan(self, desired: DesiredPolicy, places: Mapping[int, Place], touched: Touched = ANYTHING) -> Plan:
+        """What to write, in order. Takes it as written."""
+        standing = self.standing
+        lists = {lines for place in places.values() for lines in place.lists}
+        before = {lines for entry in standing.entries.values() for lines in entry.lists or ()}
+        rules, refused = standing.arena.lay(lists)
+        extents = standing.arena.extents
+        pairs: dict[int, Pair] = {
+            i: (extents[place.lists[0]], extents[place.lists[1]]) for i, place in places.items()
+        }
+        asked = standing.arena.asked
+        wanted = Wanted(
+            identity_rows=desired.tables.identity_rows,
+            prefix_rows=desired.tables.prefix_rows,
+            addresses=desired.addresses,
+            asked_before=_all(asked[lines] for lines in before),
+            asked=_all(asked[lines] for lines in lists),
+        )
+        found = standing.bank.compare(wanted, touched) if standing.bank else Difference()
+        is_rebuilt = standing.bank is None or self._is_conflict(found, wanted, pairs)
+        entries = self._entries(places, pairs, found, is_rebuilt=is_rebuilt)
+        gone = standing.entries.keys() - entries.keys()
+        fresh = {i: entry for i, entry in entries.items() if standing.entries.get(i) != entry}
+        writes = self._begin(is_rebuilt=is_rebuilt, is_fresh=bool(fresh), gone=sorted(gone))
+        more = {key for i, place in places.items() for key in layout.more_addresses(i, place.addresses)}
+        one = layout.NUMBER.pack(1)
+        writes.append(Update("more_addresses", dict.fromkeys(sorted(more - standing.more), one)))
+        first, last = self._bank_writes(wanted, found, is_rebuilt=is_rebuilt)
+        writes += first
+        writes.append(Update("rules", rules))
+        writes.append(self._counts(desired.tables, is_rebuilt=is_rebuilt))
+        writes.append(Update("endpoints", {layout.NUMBER.pack(i): entry.value for i, entry in fresh.items()}))
+        writes += last
+        writes.append(Delete("more_addresses", tuple(sorted(standing.more - more))))
+        standing.entries, standing.more = entries, more
+        standing.arena.keep(lists)
+        without_room = frozenset(i for i, place in places.items() if refused & set(place.lists))
+        return Plan(needed(writes), without_room, is_rebuilt)
+
+    def _is_conflict(self, found: Difference, wanted: Wanted, pairs: Mapping[int, Pair]) -> bool:
+        """Whether writing in place could show a packet what neither the old nor the new state says: a list that changes asks a bit
+        that changes for peers that are known; or a peer's bits change in two steps; or a prefix goes late that a list asks for."""
+        standing, leaving = self.standing, 0
+        for index, entry in standing.entries.items():
+            if index in pairs and entry.extents != pairs[index] and entry.lists:
+                leaving |= _all(standing.arena.asked[lines] for lines in entry.lists)
+        return bool(found.bits & leaving or found.late_bits) or found.is_twofold(wanted.asked_before)
+
+    def _entries(
+        self,
+        places: Mapping[int, Place],
+        pairs: Mapping[int, Pair],
+        found: Difference,
+        *,
+        is_rebuilt: bool,
+    ) -> dict[int, Entry]:
+        """An endpoint's epoch moves on when its lists change, or bits that they ask: what was remembered is judged again."""
+        standing, changed = self.standing, found.identity_bits | found.prefix_bits
+        number, epoch = standing.bank_number + is_rebuilt, standing.epoch + 1
+        entries = {}
+        for index, place in places.items():
+            before = standing.entries.get(index)
+            if before is not None and not is_rebuilt:
+                is_same = _entry(place, number, before.epoch, pairs[index]) == before
+                if is_same and not changed & _all(standing.arena.asked[lines] for lines in place.lists):
+                    entries[index] = before
+                    continue
+            entries[index] = _entry(place, number, epoch, pairs[index])
+        return entries
+
+    def _begin(self, *, is_rebuilt: bool, is_fresh: bool, gone: list[int]) -> list[Write]:
+        standing = self.standing
+        writes: list[Write] = []
+        former = standing.bank is None
+        if is_rebuilt or is_fresh:
+            standing.bank_number += is_rebuilt
+            standing.epoch += is_fresh
+            writes.append(Update("endpoints", {MARK: layout.mark(standing.bank_number, standing.epoch)}))
+        # Denied from here on: old rules never meet new peers.
+        writes.append(Delete("endpoints", tuple(layout.NUMBER.pack(index) for index in gone)))
+        if former:  # what was half written, and never named, makes room
+            live = frozenset(layout.ENDPOINT.unpack(e.value)[3] for e in standing.entries.values())
+            writes += (Sweep(name, live) for name in layout.BANKED)
+            writes.append(Update("rules", {layout.NUMBER.pack(DENIED.start): layout.rule(DENY_ALL[0])}))
+        return writes
+
+    def _bank_writes(
+        self, wanted: Wanted, found: Difference, *, is_rebuilt: bool
+    ) -> tuple[list[Write], list[Write]]:
+        """Before the lists, and after them."""
+        standing = self.standing
+        if not is_rebuilt and standing.bank is not None:
+            first, last, stamps = standing.bank.apply(found, wanted)
+            moved = {}
+            for place in sorted(stamps):
+                standing.stamps[place] = (standing.stamps.get(place, 0) + 1) & 0xFFFFFFFF
+                moved[layout.NUMBER.pack(place)] = layout.NUMBER.pack(standing.stamps[place])
+            return [*first, Update("stamps", moved)], last
+        old, standing.bank = standing.bank, Bank(standing.bank_number)
+        first = standing.bank.fill(wanted)
+        if old is None:
+            kept = frozenset({standing.bank_number})
+            return first, [Sweep(name, kept) for name in layout.BANKED]
+        return first, old.everything()
+
+    def _counts(self, tables: Tables, *, is_rebuilt: bool) -> Update:
+        """Rules that have a number which was another's begin to count anew."""
+        standing = self.standing
+        known = {} if is_rebuilt and not standing.references else standing.references
+        zero = layout.RULE_COUNT.pack(0, 0)
+        renamed = {
+            layout.NUMBER.pack(number + 1): zero
+            for number, reference in tables.references.items()
+            if known.get(number) != reference and number + 1 < layout.COUNTED_RULES
+        }
+        standing.references = tables.references
+        return Update("rule_counts", renamed)
 
 
-def plan(standing: Standing, bank: Bank, places: Mapping[int, Place]) -> Plan:
-    """The smallest change. What is the same is not written; equal states plan nothing."""
-    extents, rules, refused = _laid(standing, {lines for place in places.values() for lines in place.lists})
-    pairs = {i: (extents[place.lists[0]], extents[place.lists[1]]) for i, place in places.items()}
-    number = standing.bank_number + (not _fits(standing, bank, pairs))
-    is_same_bank = bank == standing.bank
-    epoch = standing.epoch + 1
-    entries = {}
-    for index, place in places.items():
-        pair, before = pairs[index], standing.entries.get(index)
-        if is_same_bank and before and before.value == _entry(place, number, before.epoch, pair).value:
-            entries[index] = before
-        else:
-            entries[index] = _entry(place, number, epoch, pair)
-    fresh = {i: entry for i, entry in entries.items() if standing.entries.get(i) != entry}
-    epoch = epoch if fresh else standing.epoch
-    gone = [layout.NUMBER.pack(index) for index in standing.entries.keys() - entries.keys()]
-    writes: list[Write] = []
-    if (number, epoch) != (standing.bank_number, standing.epoch):
-        writes.append(Update("endpoints", {MARK: layout.mark(number, epoch)}))
-    writes.append(
-        Delete("endpoints", tuple(sorted(gone)))
-    )  # denied from here on: old rules never meet new peers
-    if standing.bank is None:  # what was half written, and never named, makes room
-        live = frozenset(layout.ENDPOINT.unpack(entry.value)[2] for entry in standing.entries.values())
-        writes += (Sweep(name, live) for name in layout.BANKED)
-    if not is_same_bank:
-        writes += _bank_writes(standing, number, bank)
-    writes.append(Update("rules", rules))
-    writes.append(Update("endpoints", {layout.NUMBER.pack(i): entry.value for i, entry in fresh.items()}))
-    writes += _removals(standing, number)
-    after = Standing(bank_number=number, epoch=epoch, bank=bank, extents=extents, entries=entries)
-    without_room = frozenset(i for i, place in places.items() if refused & set(place.lists))
-    return Plan(tuple(w for w in writes if _is_needed(w)), after, without_room)
-
-
-def adopted(endpoints: Mapping[bytes, bytes]) -> Standing:
-    """What can be told from the endpoints' entries of a former agent: which places of the arena are taken, which numbers are."""
+def adopted(endpoints: Mapping[bytes, bytes], stamps: Mapping[bytes, bytes], more: set[bytes]) -> Standing:
+    """What can be told from a former agent's maps: which places of the arena are taken, which numbers are."""
     bank = epoch = 0
     entries = {}
     for key, value in endpoints.items():
-        _, _, own_bank, own_epoch, *lists = layout.ENDPOINT.unpack(value)
+        fields = layout.ENDPOINT.unpack(value)
+        own_bank, own_epoch, lists = fields[3], fields[4], fields[5:9]
         bank, epoch = max(bank, own_bank), max(epoch, own_epoch)
         if key != MARK:
             pairs = zip(lists[:2], lists[2:], strict=True)
             extents = tuple(Extent(start, count & 0xFFFF) for start, count in pairs)
             entries[layout.NUMBER.unpack(key)[0]] = Entry(value, own_epoch, extents)
-    return Standing(bank_number=bank, epoch=epoch, entries=entries)
-
-
-def bank_of(desired: DesiredPolicy) -> Bank:
-    """The bank that a desired state needs."""
-    tables = desired.tables
-    nets = (net for net in tables.prefix_rows if isinstance(net, IPv4Network))
-    numbers = {net: n for n, net in enumerate(sorted(nets), start=1)}
-
-    def prefix_of(address: IPv4Address) -> int:
-        net = covering(numbers, IPv4Network(address))
-        return numbers[net] if net is not None else 0
-
-    return Bank(
-        addresses={
-            address: (identity, prefix_of(address)) for address, identity in desired.addresses.items()
-        },
-        prefixes=numbers,
-        identity_rows=dict(tables.identity_rows),
-        prefix_rows={number: tables.prefix_rows[net] for net, number in numbers.items()},
-    )
-
-
-def is_extension(old: Bank, new: Bank) -> bool:
-    """Whether `new` only adds addresses and identities: then writing the difference in place shows no packet a wrong row."""
-    return (
-        old.prefixes == new.prefixes
-        and old.prefix_rows == new.prefix_rows
-        and old.addresses.items() <= new.addresses.items()
-        and old.identity_rows.items() <= new.identity_rows.items()
-        and not {identity for identity, _ in old.addresses.values()}
-        & (new.identity_rows.keys() - old.identity_rows.keys())
-        and WORLD not in new.identity_rows.keys() - old.identity_rows.keys()
-    )
-
-
-def allocate(occupied: Iterable[Extent], size: int) -> int:
-    """Start of the first gap of the arena that takes `size` rules. Raises DriverError when there is none."""
-    at = 0
-    for extent in sorted(occupied, key=lambda e: e.start):
-        if extent.start - at >= size:
-            return at
-        at = max(at, extent.start + extent.size)
-    if at + size > DENIED.start:
-        raise DriverError(
-            f"no room for {size} rules among {DENIED.start}", hint="fewer or simpler policies on this node"
-        )
-    return at
+    arena = Arena(extent for entry in entries.values() for extent in entry.extents)
+    numbers = {layout.NUMBER.unpack(k)[0]: layout.NUMBER.unpack(v)[0] for k, v in stamps.items()}
+    return Standing(
+        bank_number=bank, epoch=epoch, arena=arena, entries=entries, more=more,
+        stamps={place: stamp for place, stamp in numbers.items() if stamp},
+    )  # fmt: skip
 
 
 def lists_of(tables: Tables, class_number: int) -> tuple[Lines, Lines]:
@@ -214,86 +226,13 @@ def is_walkable(tables: Tables, lines: Lines) -> bool:
     return len(lines) <= layout.MAX_RULES and tables.bit_count <= layout.ROW_BITS
 
 
-def _fits(standing: Standing, bank: Bank, pairs: Mapping[int, tuple[Extent, Extent]]) -> bool:
-    """Whether the bank that stands can go on. Additions show at once, so lists must stay: old rules never meet new peers."""
-    if standing.bank is None or bank == standing.bank:
-        return standing.bank is not None
-    keeps_lists = all(e.extents == pairs[i] for i, e in standing.entries.items() if i in pairs)
-    return keeps_lists and is_extension(standing.bank, bank)
+def _entry(place: Place, bank: int, epoch: int, pair: Pair) -> Entry:
+    value = layout.endpoint(place.addresses, place.mac, place.identity, (bank, epoch), pair)
+    return Entry(value, epoch, pair, place.lists)
 
 
-def _entry(place: Place, bank: int, epoch: int, pair: tuple[Extent, Extent]) -> Entry:
-    return Entry(layout.endpoint(place.address, place.identity, (bank, epoch), pair), epoch, pair)
-
-
-def _laid(
-    standing: Standing, wanted: set[Lines]
-) -> tuple[dict[Lines, Extent], dict[bytes, bytes], set[Lines]]:
-    """Extents of all wanted lists, the rules to write for new ones, and the lists that there is no room for."""
-    extents = {lines: e for lines in wanted if (e := standing.extents.get(lines, DENIED)) != DENIED}
-    occupied = [e for entry in standing.entries.values() for e in entry.extents if e.size]
-    occupied += [e for e in standing.extents.values() if e.size]
-    rules: dict[bytes, bytes] = {}
-    refused = set()
-    if standing.bank is None:
-        rules[layout.NUMBER.pack(DENIED.start)] = layout.rule(DENY_ALL[0])
-    for lines in sorted(wanted - extents.keys(), key=repr):
-        if not lines or lines == DENY_ALL:
-            extents[lines] = DENIED if lines else Extent(0, 0)
-            continue
-        try:
-            start = allocate([e for e in occupied if e != DENIED], len(lines))
-        except DriverError:
-            extents[lines] = DENIED
-            refused.add(lines)
-            continue
-        extents[lines] = Extent(start, len(lines), layout.list_flags(lines))
-        occupied.append(extents[lines])
-        rules |= {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
-    return extents, rules, refused
-
-
-def _bank_entries(number: int, bank: Bank) -> Iterator[tuple[str, dict[bytes, bytes]]]:
-    """Map by map: rows before the prefixes and addresses that lead to them."""
-    key = layout.ROW_KEY.pack
-    yield "identity_rows", {key(number, n): layout.row(row) for n, row in bank.identity_rows.items()}
-    yield "prefix_rows", {key(number, n): layout.row(row) for n, row in bank.prefix_rows.items()}
-    yield (
-        "prefixes",
-        {layout.prefix_key(number, net): layout.NUMBER.pack(n) for net, n in bank.prefixes.items()},
-    )
-    yield (
-        "addresses",
-        {
-            layout.ADDRESS_KEY.pack(number, a.packed): layout.ADDRESS_VALUE.pack(*value)
-            for a, value in bank.addresses.items()
-        },
-    )
-
-
-def _bank_writes(standing: Standing, number: int, bank: Bank) -> Iterator[Write]:
-    """The whole bank, or (in place) what it has more."""
-    in_place = standing.bank is not None and number == standing.bank_number
-    known = dict(_bank_entries(number, standing.bank)) if in_place and standing.bank else {}
-    for name, entries in _bank_entries(number, bank):
-        before = known.get(name, {})
-        yield Update(name, {k: v for k, v in entries.items() if before.get(k) != v})
-
-
-def _removals(standing: Standing, number: int) -> Iterator[Write]:
-    """What other banks hold: after the entries that named them."""
-    if standing.bank is None:
-        yield from (Sweep(name, frozenset({number})) for name in layout.BANKED)
-    elif number != standing.bank_number:
-        for name, entries in _bank_entries(standing.bank_number, standing.bank):
-            yield Delete(name, tuple(entries))
-
-
-def _is_needed(write: Write) -> bool:
-    match write:
-        case Update(entries=entries):
-            return bool(entries)
-        case Delete(keys=keys):
-            return bool(keys)
-        case _:
-            return True
+def _all(bits: Iterable[int]) -> int:
+    every = 0
+    for some in bits:
+        every |= some
+    return every

@@ -1,7 +1,8 @@
 """Maps in memory, read byte by byte as the program reads them."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from functools import cache
+from ipaddress import ip_network
 
 import pytest
 
@@ -9,7 +10,15 @@ from federation.identities import HOST, WORLD
 from federation.policy.tables import CompiledRule, Direction, RuleAction, Verdict
 from federation.policy.walk import Packet, matches
 from nodeagent.dataplane.ebpf import layout
-from nodeagent.dataplane.ebpf.plan import Delete, Sweep, Update, Write
+from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
+from nodeagent.drivers import Address
+
+
+@cache
+def keys_around(bank: int, address: Address) -> list[bytes]:
+    """Of all prefixes that could cover an address, the longest first."""
+    lengths = range(address.max_prefixlen, -1, -1)
+    return [layout.prefix_key(bank, ip_network((address, length), strict=False)) for length in lengths]
 
 
 @dataclass
@@ -29,17 +38,15 @@ class Maps:
                 for key in write.keys:
                     entries.pop(key, None)
             case Sweep():
-                at = layout.BANKED[write.map]
-                kept = {layout.NUMBER.pack(bank) for bank in write.kept}
-                for key in [key for key in entries if key[at : at + 4] not in kept]:
+                for key in [key for key in entries if layout.bank_in(write.map, key) not in write.kept]:
                     del entries[key]
 
-    def judge(self, index: int, direction: Direction, peer: IPv4Address, packet: Packet) -> Verdict:
+    def judge(self, index: int, direction: Direction, peer: Address, packet: Packet) -> Verdict:
         """Of a new connection; an interface without an entry is denied."""
         raw = self.held["endpoints"].get(layout.NUMBER.pack(index))
         if raw is None:
             return Verdict.DENY
-        _, _, bank, _, *lists = layout.ENDPOINT.unpack(raw)
+        _, _, _, bank, _, *lists = layout.ENDPOINT.unpack(raw)
         start, count = lists[direction], lists[2 + direction]
         identity, prefix = self.peer(bank, peer)
         if (identity == HOST and direction is Direction.INGRESS) or count == 0:
@@ -57,14 +64,22 @@ class Maps:
                 at = rule.next_tier
         return Verdict.ALLOW
 
-    def peer(self, bank: int, address: IPv4Address) -> tuple[int, int]:
-        raw = self.held["addresses"].get(layout.ADDRESS_KEY.pack(bank, address.packed))
+    def remembered(self, index: int, peer: Address) -> tuple[object, object]:
+        """What a connection of this endpoint with that peer keeps, and what a cached answer does: other ones are not believed."""
+        raw = self.held["endpoints"].get(layout.NUMBER.pack(index))
+        if raw is None:
+            return "nothing", "nothing"
+        _, _, _, bank, epoch, *lists = layout.ENDPOINT.unpack(raw)
+        stamp = self.held["stamps"].get(layout.NUMBER.pack(layout.stamp_of(peer)), bytes(4))
+        return (epoch, stamp), (epoch, bank, self.peer(bank, peer), *lists[:2])
+
+    def peer(self, bank: int, address: Address) -> tuple[int, int]:
+        raw = self.held["addresses"].get(layout.address_key(bank, address))
         if raw is not None:
             identity, prefix = layout.ADDRESS_VALUE.unpack(raw)
             return identity, prefix
-        for length in range(32, -1, -1):
-            net = IPv4Network((address, length), strict=False)
-            found = self.held["prefixes"].get(layout.prefix_key(bank, net))
+        for key in keys_around(bank, address):
+            found = self.held["prefixes"].get(key)
             if found is not None:
                 return WORLD, layout.NUMBER.unpack(found)[0]
         return WORLD, 0
@@ -82,7 +97,7 @@ class Maps:
             action=RuleAction(action), bit=bit, not_bit=not_bit, net_bit=net_bit, not_net_bit=not_net_bit, protocol=protocol,
             is_protocol_negated=bool(flags & 1), source_ports=(source_low, source_high), destination_ports=(low, high),
             icmp_type=-1 if icmp_type == 0xFFFF else icmp_type, icmp_code=-1 if icmp_code == 0xFFFF else icmp_code,
-            is_icmp_negated=bool(flags & 4), next_tier=following, rule_id=number,
+            is_icmp_negated=bool(flags & 4), next_tier=following, rule_id=number - 1,
         )  # fmt: skip
 
 

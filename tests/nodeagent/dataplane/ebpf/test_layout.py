@@ -3,16 +3,17 @@
 import ctypes
 import re
 import struct
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 
 from federation.identities import HOST, WORLD
 from federation.policy.tables import CompiledRule, Direction, RuleAction
 from nodeagent.dataplane.ebpf import layout, loader
-from nodeagent.dataplane.ebpf.layout import Extent
+from nodeagent.dataplane.ebpf.layout import Address, Extent
 
-TEXT = re.sub(r"//.*", "", loader.SOURCE.read_text())
+TEXT = re.sub(r"//.*", "", loader.source())
 KINDS = {"u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64}
 
 
@@ -30,11 +31,12 @@ def structure(name: str) -> type[ctypes.Structure]:
     for declaration in found[1].split(";"):
         if not declaration.strip():
             continue
-        kind, names = declaration.strip().split(None, 1)
+        kind, names = declaration.strip().removeprefix("struct ").split(None, 1)
         for declared in names.split(","):
             plain, _, length = declared.strip().rstrip("]").partition("[")
             size = (int(length) if length.isdigit() else defined(length)) if length else 0
-            fields.append((plain, KINDS[kind] * size if size else KINDS[kind]))
+            one = KINDS[kind] if kind in KINDS else structure(kind)
+            fields.append((plain, one * size if size else one))
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
@@ -48,11 +50,17 @@ def wire(number: int) -> str:
     return str(IPv4Address(number.to_bytes(4, "little")))
 
 
+def wire6(address: Any) -> str:
+    return str(IPv6Address(bytes(address)))
+
+
 @pytest.mark.parametrize(
     ("name", "packed"),
     [
         ("endpoint", layout.ENDPOINT), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
         ("prefix_key", layout.PREFIX_KEY), ("row_key", layout.ROW_KEY), ("row", layout.ROW), ("rule", layout.RULE),
+        ("more_key", layout.MORE_KEY), ("connection_key", layout.CONNECTION_KEY), ("connection", layout.CONNECTION),
+        ("event", layout.EVENT), ("rule_count", layout.RULE_COUNT), ("settings", layout.SETTINGS),
     ],
 )  # fmt: skip
 def test_a_struct_has_the_same_size_on_both_sides(name: str, packed: struct.Struct) -> None:
@@ -61,13 +69,24 @@ def test_a_struct_has_the_same_size_on_both_sides(name: str, packed: struct.Stru
 
 def test_an_endpoints_fields_lie_where_the_program_reads_them() -> None:
     lists = (Extent(11, 12, layout.IS_CACHEABLE), Extent(13, 14))
-    raw = layout.endpoint(IPv4Address("10.1.2.3"), 300, (7, 9), lists)
-    seen = twin("endpoint", raw)
-    assert wire(seen.address) == "10.1.2.3"
+    own: list[Address] = [IPv6Address("fd00::9"), IPv4Address("10.1.2.3")]
+    seen = twin("endpoint", layout.endpoint(own, bytes(range(6)), 300, (7, 9), lists))
+    assert (wire(seen.address4), wire6(seen.address6)) == ("10.1.2.3", "fd00::9")
+    assert (bytes(seen.mac), seen.flags) == (bytes(range(6)), 0)
     assert (seen.identity, seen.bank, seen.epoch) == (300, 7, 9)
     assert list(seen.start) == [11, 13]
     assert list(seen.count) == [12 | layout.IS_CACHEABLE, 14]
     assert (defined("INGRESS"), defined("EGRESS")) == (Direction.INGRESS, Direction.EGRESS)
+
+
+def test_what_an_endpoint_has_beyond_one_address_of_each_family_is_told_apart() -> None:
+    own: list[Address] = [IPv4Address("10.1.2.3"), IPv6Address("fd00::9"), IPv4Address("10.1.2.4")]
+    seen = twin("endpoint", layout.endpoint(own, b"", 300, (7, 9), (Extent(0, 0), Extent(0, 0))))
+    assert seen.flags == layout.HAS_MORE_ADDRESSES == defined("HAS_MORE_ADDRESSES")
+    (key,) = layout.more_addresses(5, own)
+    more = twin("more_key", key)
+    assert (more.ifindex, more.is_v6, wire(more.address.part[0])) == (5, 0, "10.1.2.4")
+    assert layout.more_addresses(5, own[:2]) == set()
 
 
 def test_a_rules_fields_lie_where_the_program_reads_them() -> None:
@@ -79,22 +98,23 @@ def test_a_rules_fields_lie_where_the_program_reads_them() -> None:
     assert (seen.bit, seen.not_bit, seen.net_bit, seen.not_net_bit) == (1, 2, 3, 4)
     assert (seen.source_low, seen.source_high, seen.destination_low, seen.destination_high) == (5, 6, 7, 8)
     assert (seen.protocol, seen.action, seen.flags) == (17, 2, 0xFF)
-    assert (seen.icmp_type, seen.icmp_code, seen.next, seen.rule_id) == (9, 10, 11, 12)
+    assert (seen.icmp_type, seen.icmp_code, seen.next, seen.rule_id) == (9, 10, 11, 13), "0 is no rule's"
 
 
 def test_each_condition_that_a_rule_asks_has_its_own_flag() -> None:
-    bare = {"action": RuleAction.ALLOW}
-    flags = {
+    flags: dict[int, dict[str, Any]] = {
         0: {}, 1: {"is_protocol_negated": True}, 2: {"icmp_type": 0}, 6: {"is_icmp_negated": True}, 8: {"destination_ports": (0, 1)},
         16: {"bit": 0}, 32: {"net_bit": 0}, 64: {"not_bit": 0}, 128: {"not_net_bit": 0},
     }  # fmt: skip
     for flag, asked in flags.items():
-        assert twin("rule", layout.rule(CompiledRule(**bare, **asked))).flags == flag, asked
+        assert twin("rule", layout.rule(CompiledRule(action=RuleAction.ALLOW, **asked))).flags == flag, asked
 
 
 def test_a_prefix_key_is_matched_bank_first() -> None:
     seen = twin("prefix_key", layout.prefix_key(5, IPv4Network("10.20.0.0/14")))
-    assert (seen.length, seen.bank, wire(seen.address)) == (46, 5, "10.20.0.0")
+    assert (seen.length, seen.space, wire(seen.address.part[0])) == (46, 10, "10.20.0.0")
+    seen = twin("prefix_key", layout.prefix_key(5, IPv6Network("fd00:20::/28")))
+    assert (seen.length, seen.space, wire6(seen.address)) == (60, 11, "fd00:20::")
 
 
 def test_every_bit_of_a_row_is_found_where_the_program_looks() -> None:
@@ -110,23 +130,26 @@ def test_constants_are_the_same_on_both_sides() -> None:
     assert defined("COUNT_MASK") >= layout.MAX_RULES
     longest = defined("CHUNK") * 33  # the kernel's most tail calls in a row
     assert longest >= 2 * layout.MAX_RULES, "both directions of one packet may be walked"
+    assert defined("STAMPS") == layout.STAMPS
+    assert defined("COUNTED_RULES") == layout.COUNTED_RULES
     for name, size in layout.SIZES.items():
-        assert f"== {name}, " in TEXT
-        assert size == ctypes.sizeof(structure(name.removesuffix("_SIZE").lower()))
+        if name.endswith("_SIZE"):
+            assert f"== {name}, " in TEXT
+            assert size == ctypes.sizeof(structure(name.removesuffix("_SIZE").lower()))
 
 
 def test_counters_are_named_in_the_programs_order() -> None:
-    found = re.search(r"enum \{ (ALLOWED, .*?) \};", TEXT)
+    found = re.search(r"enum \{\s+(ALLOWED, .*?),\s+\};", TEXT)
     assert found
     words = [word.strip().lower().replace("_", " ") for word in found[1].split(",")]
-    assert words == [name.lower() for name in layout.COUNTERS]
+    assert words == [name.lower().replace("-", " ") for name in layout.COUNTERS]
 
 
 def test_every_map_is_pinned_and_has_the_keys_that_the_agent_writes() -> None:
-    found = re.findall(r'^BPF_F?_?TABLE\("(\w+)", (.*?), (.*?), (\w+), (\d+)', TEXT, re.MULTILINE)
-    maps = {name: (kind, key, value, int(size)) for kind, key, value, name, size in found}
-    assert set(maps) == set(loader.MAPS)
-    assert maps["rules"][3] == layout.ARENA
+    found = re.findall(r'^BPF_F?_?TABLE\("(\w+)", (.*?), (.*?), (\w+), (\w+)', TEXT, re.MULTILINE)
+    maps = {name: (kind, key, value, size) for kind, key, value, name, size in found}
+    assert {*maps, "events"} == set(loader.MAPS)
+    assert maps["rules"][3] == str(layout.ARENA)
     for name, (key_size, value_size) in layout.SHAPES.items():
         _, key, value, _ = maps[name]
         assert _sizeof(key) == key_size
@@ -141,7 +164,11 @@ def _sizeof(declared: str) -> int:
 def test_the_bank_of_a_key_is_where_the_sweep_looks() -> None:
     for name, at in layout.BANKED.items():
         struct_name = {"addresses": "address_key", "prefixes": "prefix_key"}.get(name, "row_key")
-        assert structure(struct_name).bank.offset == at
+        field = "space" if name in ("addresses", "prefixes") else "bank"
+        assert getattr(structure(struct_name), field).offset == at
+    assert layout.bank_in("addresses", layout.address_key(7, IPv6Address("fd00::1"))) == 7
+    assert layout.bank_in("prefixes", layout.prefix_key(7, IPv4Network("10.0.0.0/8"))) == 7
+    assert layout.bank_in("prefix_rows", layout.ROW_KEY.pack(7, 1)) == 7
 
 
 def test_answers_are_kept_only_where_their_key_says_all_that_was_asked() -> None:

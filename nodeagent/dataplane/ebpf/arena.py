@@ -1,0 +1,76 @@
+"""Where lists of rules lie in the array that holds them all. Pure."""
+
+from collections.abc import Iterable
+
+from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
+from nodeagent.dataplane.ebpf import layout
+from nodeagent.dataplane.ebpf.layout import Extent
+
+Lines = tuple[CompiledRule, ...]
+DENY_ALL: Lines = (CompiledRule(action=RuleAction.DENY, rule_id=-1),)
+"""What a subject gets whose own list cannot be carried out: fail closed."""
+DENIED = Extent(layout.ARENA - 1, 1, layout.list_flags(DENY_ALL))
+"""Where that stands: the arena's last place is kept for it, so that there is room for a denial when there is for nothing else."""
+NOTHING = Extent(0, 0)
+
+
+class Arena:
+    """Extents of the lists that stand, and what bits they ask."""
+
+    def __init__(self, taken: Iterable[Extent] = ()) -> None:
+        self.extents: dict[Lines, Extent] = {}
+        self.asked: dict[Lines, int] = {}
+        """Bits that a list asks a peer's row for."""
+        self._taken = {extent for extent in taken if extent.size and extent != DENIED}
+        """A former agent's, as long as entries name them."""
+
+    def lay(self, wanted: set[Lines]) -> tuple[dict[bytes, bytes], set[Lines]]:
+        """Give new lists places beside all that stand: the rules to write, and the lists that there is no room for (they deny)."""
+        occupied = sorted(
+            self._taken | {e for e in self.extents.values() if e.size and e != DENIED}, key=lambda e: e.start
+        )
+        rules: dict[bytes, bytes] = {}
+        refused = set()
+        for lines in sorted(
+            (lines for lines in wanted if self.extents.get(lines, DENIED) == DENIED), key=len, reverse=True
+        ):
+            self.asked[lines] = bits_of(lines)
+            if not lines or lines == DENY_ALL:
+                self.extents[lines] = DENIED if lines else NOTHING
+                continue
+            start = gap(occupied, len(lines))
+            if start is None:
+                self.extents[lines] = DENIED
+                refused.add(lines)
+                continue
+            extent = self.extents[lines] = Extent(start, len(lines), layout.list_flags(lines))
+            occupied.append(extent)
+            occupied.sort(key=lambda e: e.start)
+            rules |= {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
+        return rules, refused
+
+    def keep(self, wanted: set[Lines]) -> None:
+        """Forget every list but these: no entry names the others any more."""
+        self.extents = {lines: extent for lines, extent in self.extents.items() if lines in wanted}
+        self.asked = {lines: bits for lines, bits in self.asked.items() if lines in wanted}
+        self._taken.clear()
+
+
+def gap(occupied: Iterable[Extent], size: int) -> int | None:
+    """Start of the first gap that takes `size` rules, among extents in their order."""
+    at = 0
+    for extent in occupied:
+        if extent.start - at >= size:
+            return at
+        at = max(at, extent.start + extent.size)
+    return at if at + size <= DENIED.start else None
+
+
+def bits_of(lines: Lines) -> int:
+    """All bits that a list asks."""
+    bits = 0
+    for line in lines:
+        for bit in (line.bit, line.not_bit, line.net_bit, line.not_net_bit):
+            if bit != NO_BIT:
+                bits |= 1 << bit
+    return bits

@@ -1,0 +1,130 @@
+// Keys, values and maps. nodeagent/dataplane/ebpf/layout.py packs the same structs; the loader compiles with -D sizes taken from
+// there, so a difference does not compile. The loader joins the files of this folder into one text: bcc reads maps in that only.
+#include <uapi/linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+
+#define INGRESS 0
+#define EGRESS 1
+#define ROW_WORDS 16
+#define STAMPS 4096
+#define COUNTED_RULES 32768
+
+struct ip { u32 part[4]; }; // as on the wire; an IPv4 address is the first part. Where both meet, `space` tells them apart.
+
+// `space`: the bank's number, and 1 for IPv6. A bank holds what one run of the agent wrote, whose bits mean the same.
+struct address_key { u32 space; struct ip address; };
+struct address_value { u32 identity, prefix; };
+struct prefix_key { u32 length, space; struct ip address; };
+struct row_key { u32 bank, number; };
+struct row { u64 words[ROW_WORDS]; };
+
+struct endpoint {
+    struct ip address6;
+    u32 address4, identity, bank, epoch;
+    u32 start[2], count[2]; // by direction: a list in `rules`; the count has flags
+    u8 mac[6]; // zeros: not told, any
+    u16 flags;
+};
+#define HAS_MORE_ADDRESSES 1
+struct more_key { u32 ifindex, is_v6; struct ip address; };
+
+struct rule {
+    u16 bit, not_bit, net_bit, not_net_bit;
+    u16 source_low, source_high, destination_low, destination_high;
+    u8 protocol, flags, action, unused;
+    u16 icmp_type, icmp_code;
+    u32 next, rule_id; // rule_id: 0 is no rule's
+};
+#define IS_CACHEABLE 0x80000000u
+#define COUNT_MASK 0x0000ffffu
+
+struct connection_key { struct ip local, remote; u16 local_port, remote_port; u8 protocol, is_v6; u16 unused; };
+struct connection {
+    u64 deadline; // of the kernel's coarse monotonic clock, ns
+    u64 opened_at;
+    u64 bytes[2]; // by direction; packets that two processors handle at once may be missed
+    u32 packets[2];
+    u32 epoch, stamp, rule_id, rtt_us;
+    u8 opened, state, closing, tcp_flags; // opened: the direction; closing: a bit for each direction that has ended
+    u32 unused;
+};
+enum { OPENING, ANSWERED, ESTABLISHED };
+
+struct verdict_key { u32 start, identity, prefix, epoch, bank; u16 port; u16 protocol; };
+struct fragment_key { struct ip source, destination; u32 ifindex, id; };
+struct fragment { u64 deadline; u32 epoch, unused; };
+struct rule_count { u64 packets, bytes; };
+
+struct event {
+    u64 at, bytes[2];
+    struct ip local, remote;
+    u32 ifindex, epoch, identity, peer, rule_id, rtt_us, packets[2];
+    u16 local_port, remote_port;
+    u8 protocol, is_v6, kind, reason, direction, tcp_flags;
+    u16 unused[3];
+};
+enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED };
+struct settings { u32 events; u32 sample; }; // events: a bit for each kind that is told; one of `sample` denials is
+
+_Static_assert(sizeof(struct endpoint) == ENDPOINT_SIZE, "layout.py");
+_Static_assert(sizeof(struct address_key) == ADDRESS_KEY_SIZE, "layout.py");
+_Static_assert(sizeof(struct prefix_key) == PREFIX_KEY_SIZE, "layout.py");
+_Static_assert(sizeof(struct row) == ROW_SIZE, "layout.py");
+_Static_assert(sizeof(struct rule) == RULE_SIZE, "layout.py");
+_Static_assert(sizeof(struct more_key) == MORE_KEY_SIZE, "layout.py");
+_Static_assert(sizeof(struct connection_key) == CONNECTION_KEY_SIZE, "layout.py");
+_Static_assert(sizeof(struct connection) == CONNECTION_SIZE, "layout.py");
+_Static_assert(sizeof(struct event) == EVENT_SIZE, "layout.py");
+
+struct packet {
+    struct ip local, remote;
+    u16 local_port, remote_port;
+    u8 protocol, is_v6, icmp_type, icmp_code;
+    u8 tcp_flags, is_opening, is_about, is_fragment; // is_about: an ICMP error; the rest is the flow that it speaks of
+    u16 later; // a fragment's offset, in 8 bytes; 0: it has the header
+    u16 unused;
+    u32 id, length;
+};
+
+// What a walk needs to go on where the last program stopped: a program follows each branch of its loop, so one walks few
+// rules and tail-calls the next.
+struct walk {
+    struct row row;
+    struct packet packet;
+    struct endpoint endpoint;
+    struct connection_key key;
+    struct connection connection; // as it stood, or is to stand
+    struct verdict_key cached;
+    u64 now;
+    u32 way, ways, is_live, is_established, is_cached, direction;
+    u32 start, size, at, transport, peer, rule_id, reason;
+    u16 source, destination;
+};
+
+BPF_TABLE("hash", u32, struct endpoint, endpoints, 4096);
+BPF_F_TABLE("hash", struct more_key, u32, more_addresses, 16384, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct address_key, struct address_value, addresses, 524288, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct prefix_key, u32, prefixes, 524288, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct row_key, struct row, identity_rows, 131072, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct row_key, struct row, prefix_rows, 131072, BPF_F_NO_PREALLOC);
+BPF_TABLE("array", u32, struct rule, rules, 65536);
+BPF_TABLE("array", u32, u32, stamps, STAMPS);
+BPF_F_TABLE("hash", struct connection_key, struct connection, connections, CONNECTIONS, BPF_F_NO_PREALLOC);
+BPF_TABLE("lru_hash", struct connection_key, struct connection, openings, OPENINGS);
+BPF_TABLE("lru_hash", struct verdict_key, u64, verdicts, 65536);
+BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
+BPF_TABLE("percpu_array", u32, struct walk, walks, 1);
+BPF_TABLE("prog", u32, u32, walkers, 1);
+BPF_TABLE("percpu_array", u32, u64, counters, 32);
+BPF_TABLE("percpu_array", u32, struct rule_count, rule_counts, COUNTED_RULES);
+BPF_TABLE("array", u32, struct settings, settings, 1);
+BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+
+// Order: layout.COUNTERS.
+enum {
+    ALLOWED, DENIED, UNKNOWN_ENDPOINT, SPOOFED, NOT_IP, FRAGMENT, MALFORMED, CUT, TABLE_FULL, TOO_LONG, LINK_LOCAL, EVENT_LOST,
+};

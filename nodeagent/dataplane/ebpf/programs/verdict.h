@@ -1,0 +1,163 @@
+// From a packet to a verdict: the peer's row of bits against the list of the endpoint's class.
+
+#define CHUNK 32 // rules that one program walks; then it calls itself
+#define CACHE_FROM 40
+#define HOST 1
+#define WORLD 2
+enum { DENY, ALLOW, WALK };
+
+// Arithmetic instead of branches below: the verifier follows both ways of every branch of every round of the walk, and
+// gives up at 8,192 that wait. Each gives 1 or 0.
+static inline u32 differs(u32 a, u32 b) { u32 x = a ^ b; return (x | -x) >> 31; }
+static inline u32 outside(u32 value, u32 low, u32 high) { return ((value - low) | (high - value)) >> 31; }
+static inline u32 lacks(struct row *row, u16 bit) {
+    return (~(row->words[(bit >> 6) & (ROW_WORDS - 1)] >> (bit & 63))) & 1;
+}
+
+// `transport`: 1 for ICMP, 2 for a protocol with ports, else 0.
+static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 transport, u32 ports) {
+    u32 f = r->flags, source = ports >> 16, destination = ports & 0xffff;
+    u32 miss = ((f >> 4) & lacks(row, r->bit)) | ((f >> 5) & lacks(row, r->net_bit));
+    miss |= ((f >> 6) & (lacks(row, r->not_bit) ^ 1)) | ((f >> 7) & (lacks(row, r->not_net_bit) ^ 1));
+    miss |= differs(r->protocol, 0) & (differs(r->protocol, k->protocol) ^ f);
+    u32 other_icmp = (differs(r->icmp_type, 0xffff) & differs(r->icmp_type, k->icmp_type)) |
+                     (differs(r->icmp_code, 0xffff) & differs(r->icmp_code, k->icmp_code));
+    miss |= (f >> 1) & (differs(transport, 1) | (other_icmp ^ (f >> 2)));
+    miss |= (f >> 3) & (differs(transport, 2) | outside(source, r->source_low, r->source_high) |
+                        outside(destination, r->destination_low, r->destination_high));
+    return miss & 1;
+}
+
+// Prepares the walk of the endpoint's list for a connection opened in `way`: ALLOW or DENY when that is known at once.
+static inline int prepare(struct walk *w, u32 way) {
+    struct endpoint *e = &w->endpoint;
+    struct packet *k = &w->packet;
+    u32 total = way ? e->count[1] : e->count[0];
+    w->way = way;
+    w->at = 0;
+    w->rule_id = 0;
+    w->start = way ? e->start[1] : e->start[0];
+    w->size = total & COUNT_MASK;
+    u32 space = e->bank << 1 | k->is_v6;
+    struct address_key ak = {.space = space, .address = k->remote};
+    struct address_value peer = {.identity = WORLD, .prefix = 0};
+    struct address_value *known = addresses.lookup(&ak);
+    if (known) {
+        peer = *known;
+    } else {
+        struct prefix_key pk = {.length = k->is_v6 ? 160 : 64, .space = space, .address = k->remote};
+        u32 *prefix = prefixes.lookup(&pk);
+        if (prefix) peer.prefix = *prefix;
+    }
+    w->peer = peer.identity;
+    if (peer.identity == HOST && way == INGRESS) return ALLOW;
+    if (total == 0) return ALLOW;
+    w->source = way == EGRESS ? k->local_port : k->remote_port;
+    w->destination = way == EGRESS ? k->remote_port : k->local_port;
+    w->transport = k->protocol == IPPROTO_ICMP || k->protocol == ICMP6 ? 1 : has_ports(k->protocol) ? 2 : 0;
+    w->is_cached = (total & IS_CACHEABLE) && w->size >= CACHE_FROM;
+    if (w->is_cached) {
+        struct verdict_key vk = {.start = w->start, .identity = peer.identity, .prefix = peer.prefix, .epoch = e->epoch,
+                                 .bank = e->bank, .port = w->destination, .protocol = k->protocol};
+        u64 *cached = verdicts.lookup(&vk);
+        if (cached) {
+            w->rule_id = *cached >> 1;
+            return *cached & 1 ? ALLOW : DENY;
+        }
+        w->cached = vk;
+    }
+    // One merged row: half the work per rule.
+    struct row_key rk = {.bank = e->bank, .number = peer.identity};
+    struct row *own = identity_rows.lookup(&rk);
+    if (own) __builtin_memcpy(&w->row, own, sizeof(w->row));
+    else __builtin_memset(&w->row, 0, sizeof(w->row));
+    if (peer.prefix) {
+        rk.number = peer.prefix;
+        own = prefix_rows.lookup(&rk);
+        if (own)
+            for (int word = 0; word < ROW_WORDS; word++) w->row.words[word] |= own->words[word];
+    }
+    return WALK;
+}
+
+// Ends the judging of a packet: remembers or forgets its connection.
+static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
+    struct packet *k = &w->packet;
+    struct connection *c = &w->connection;
+    c->rule_id = w->rule_id;
+    if (verdict == DENY) {
+        count_rule(w->rule_id, k->length);
+        if (w->is_live) {
+            connections.delete(&w->key);
+            openings.delete(&w->key);
+        }
+        tell(skb, w, w->is_live ? EVENT_CUT : EVENT_DENIED, c);
+        return count(w->is_live ? CUT : w->reason, TC_ACT_SHOT);
+    }
+    c->epoch = w->endpoint.epoch;
+    if (w->is_live) {
+        struct connection *standing = w->is_established ? connections.lookup(&w->key) : openings.lookup(&w->key);
+        if (standing) {
+            standing->epoch = c->epoch;
+            standing->stamp = c->stamp;
+            standing->rule_id = c->rule_id;
+            return go_on(skb, w, standing);
+        }
+    }
+    if ((k->protocol == IPPROTO_ICMP || k->protocol == ICMP6) && !k->is_opening) { // an answer opens nothing
+        count_rule(w->rule_id, k->length);
+        return pass(skb, w);
+    }
+    if (openings.update(&w->key, c)) return count(TABLE_FULL, TC_ACT_SHOT);
+    if (w->is_established) connections.delete(&w->key); // it was over
+    count_rule(w->rule_id, k->length);
+    tell(skb, w, EVENT_OPENED, c);
+    return pass(skb, w);
+}
+
+// Judges the ways that are left, as far as that goes without walking; then walks.
+static inline int judge(struct __sk_buff *skb, struct walk *w, int verdict) {
+    for (int round = 0; round < 2 && verdict == ALLOW && w->ways; round++) {
+        u32 way = w->ways & 1 ? INGRESS : EGRESS;
+        w->ways &= way == INGRESS ? 2 : 0;
+        verdict = prepare(w, way);
+    }
+    if (verdict == WALK) {
+        walkers.call(skb, 0);
+        w->reason = TOO_LONG; // calls are used up: closed
+        verdict = DENY;
+    }
+    return finish(skb, w, verdict);
+}
+
+int walk_rules(struct __sk_buff *skb) {
+    u32 zero = 0;
+    struct walk *w = walks.lookup(&zero);
+    if (!w) return TC_ACT_SHOT;
+    u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
+    u32 verdict = WALK, transport = w->transport;
+    for (int n = 0; n < CHUNK; n++) {
+        if (at >= size) {
+            verdict = ALLOW; // every tier passed
+            break;
+        }
+        u32 index = start + at;
+        struct rule *r = rules.lookup(&index);
+        if (!r) return TC_ACT_SHOT;
+        at++;
+        if (misses(r, &w->row, &w->packet, transport, ports)) continue;
+        if (r->action != 2) {
+            verdict = r->action;
+            w->rule_id = r->rule_id;
+            break;
+        }
+        at = r->next;
+    }
+    w->at = at;
+    if (verdict != WALK && w->is_cached) {
+        struct verdict_key vk = w->cached;
+        u64 answer = (u64)w->rule_id << 1 | verdict;
+        verdicts.update(&vk, &answer);
+    }
+    return judge(skb, w, verdict);
+}
