@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from api.lab.federation import must_be_root
-from benchmarks.datapath import traffic, updates
+from benchmarks.datapath import kernel, memory, traffic, updates
 from benchmarks.datapath.contenders import Contenders, contenders, missing, note_of, prove_agreement
 from benchmarks.rows import Row, show, write
 
 AREA = "datapath"
 MOST_SECONDS = 600
-PARTS: dict[str, Callable[[Contenders], Iterator[Row]]] = {"traffic": traffic.rows, "updates": updates.rows}
+PARTS: dict[str, Callable[[Contenders], Iterator[Row]]] = {
+    "traffic": traffic.rows,
+    "updates": updates.rows,
+    "kernel": kernel.rows,
+    "memory": memory.rows,
+}
 
 
 def main(parts: list[str]) -> None:

@@ -113,14 +113,16 @@ def world(
     newcomers: int = 0,
     networks: Sequence[IPv4Network] = (),
     network_user: str = TARGET_INTERFACE,
+    width: int = 1,
 ) -> World:
     """A world of that size. The target's lines name its open ports and a group each; only the last one names all ports, and the one
-    before it the datagrams that are measured. The client is in the last one's group (or in `client_groups`)."""
+    before it the datagrams that are measured. The client is in the last one's group (or in `client_groups`), a peer in `width` groups."""
     groups = max(own_rules, min(MOST_GROUPS, size // 20))
     members: list[list[IPv4Address]] = [[] for _ in range(groups)]
     identities = {SOURCE: CLIENT, TARGET: SERVER}
     for n in range(size):
-        members[n % groups].append(PEERS + n)
+        for further in range(width):
+            members[(n + 7 * further) % groups].append(PEERS + n)
         block = n // (groups * REPLICAS)
         identities[PEERS + n] = IdentityNumber(FIRST_PEER + block * groups + n % groups)
     for n in range(newcomers):
