@@ -25,7 +25,7 @@ OWN_LISTS = (100, 500)
 SIZE_OF_LISTS = 10_000
 STREAMED = (SIZES[0], SIZE_OF_LISTS, SIZES[-1])
 """Sizes at which a stream is measured too: a second each time."""
-TURNS, STREAM_TURNS = 6, 5
+TURNS, STREAM_TURNS = 8, 7
 RATE_SECONDS, TRIP_SECONDS, STREAM_SECONDS = 0.25, 0.15, 1
 DATAGRAMS, DATAGRAM_BYTES = 100_000, 18
 """18 bytes: the smallest frame of Ethernet."""

@@ -75,9 +75,10 @@ def _measured(given: Contenders, standing: World, step: Step) -> Iterator[Row]:
             if turn == 0:
                 given.must_agree(step.after if way == "there" else standing)
     note = "; ".join(filter(None, (NOTE, note_of(missing()))))
+    aim = Aim(most=1) if len(there) > 1 else None
     for way, name in (("there", step.name), ("back", step.back)):
         if name:
-            yield compared(f"update: {name}", "ms", samples[way], aim=Aim(most=1), note=note)
+            yield compared(f"update: {name}", "ms", samples[way], aim=aim, note=note)
 
 
 def _ways(given: Contenders, before: World, after: World) -> dict[str, Callable[[], None]]:
