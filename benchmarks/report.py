@@ -21,6 +21,18 @@ at 8x, 5.7 times as many; the world of which all is local 263 million at 1x, 2,1
 little faster than its world. What the time of a build grows beyond its instructions is caches and memory; counters that would tell
 the two apart do not exist on the machine.
 """,
+    "datapath": """A size counts peers: addresses that the node's selectors hold, each in one of up to 500. The node's other endpoints (up to 100) hold a
+tenth as many rules, TCP from a selector to a port; the measured endpoint has ten, of which the last lets the client in, and its own list
+grows only where a row says so. For iptables a selector is an ipset and a rule two lines in the chain of the endpoint's policy, behind
+Calico's marks and dispatch and conntrack's word (Debian's iptables, on nf_tables); for nftables a set and one line in the chain that a
+verdict map leads to; for ours a bit in the rows of identities (ten peers each) and one entry of a list. No policy has no conntrack either.
+Before anything is measured real packets have to be judged alike by all, and as the policy says. Clients stay on one core and servers on
+the other; request and answer share one.
+
+Updates count from the finished words (a `DesiredPolicy`, the input of a tool) to the return; a tool's start is in its figure, as it is where
+Calico's agent runs it. "At random" is a median of single test runs over different peers: the caches are cold, and the programs of the
+look-ups alone pay for that one by one, so that their sum may exceed the whole.
+""",
 }
 """What is said under an area's table."""
 START = "\n## "

@@ -78,7 +78,7 @@ def grown(rows: Iterable[tuple[float, Row]]) -> Iterator[Row]:
     first: tuple[float, float] | None = None
     for size, row in rows:
         first = first or (size, row.ours)
-        ratio = first[1] / row.ours if row.unit == "1/s" else row.ours / first[1]
+        ratio = first[1] / row.ours if row.unit.endswith("/s") else row.ours / first[1]
         yield replace(row, growth=(ratio, size / first[0]))
 
 
@@ -94,9 +94,14 @@ def write(area: str, rows: Sequence[Row]) -> Path:
         "rows": [asdict(row) for row in rows],
     }
     path.write_text(json.dumps(body, indent=1) + "\n")
+    show(area, rows)
+    return path
+
+
+def show(area: str, rows: Sequence[Row]) -> None:
+    """Print the rows as a table."""
     is_terminal = sys.stdout.isatty()
     Console(width=None if is_terminal else WIDTH).print(table(area, rows))
-    return path
 
 
 def table(area: str, rows: Sequence[Row]) -> Table:

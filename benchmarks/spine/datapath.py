@@ -10,10 +10,10 @@ from itertools import product
 from pathlib import Path
 
 from api.lab import build
+from benchmarks.frames import syn
+from benchmarks.pods import FIRST_PORT, PORTS, TARGET, Pods, pods, wait_for
 from benchmarks.rows import Aim, Row, compared
 from benchmarks.spine import policies
-from benchmarks.spine.frames import syn
-from benchmarks.spine.pods import FIRST_PORT, PORTS, TARGET, Pods, pods, wait_for
 from nodeagent.dataplane.ebpf import probe
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 
@@ -87,7 +87,7 @@ def _turns(given: Contenders) -> Samples:
     samples: Samples = {name: [] for name in given.nodes}
     for turn in range(TURNS):
         for name in _rotated(list(given.nodes), turn):
-            words = build.python("benchmarks.spine.load", "connect", *LISTEN, str(SECONDS))
+            words = build.python("benchmarks.load", "connect", *LISTEN, str(SECONDS))
             samples[name].append(float(given.nodes[name].ask(1, *words)))
     return samples
 

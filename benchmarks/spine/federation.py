@@ -12,9 +12,9 @@ from typing import Any
 from api.lab import build
 from api.lab.federation import Lab, up
 from api.lab.topology import Workload, topology
+from benchmarks.pods import start, wait_for
 from benchmarks.rows import Aim, Row
 from benchmarks.spine.flips import Write, delays, percentile
-from benchmarks.spine.pods import start, wait_for
 
 WRITES = 60
 PORT = 9999
@@ -73,7 +73,7 @@ def _writes(running: Lab) -> tuple[list[float], list[float]]:
             (db.netns, ("receive", db.address, str(PORT))),
             (web.netns, ("send", db.address, str(PORT), str(STAMP_EVERY))),
         ):
-            taps.append(start(netns, *build.python("benchmarks.spine.load", *words)))
+            taps.append(start(netns, *build.python("benchmarks.load", *words)))
             wait_for(taps[-1], "ready")
         writes, acknowledged = [], []
         for number in range(WRITES):

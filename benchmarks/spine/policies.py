@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from api.lab import build
-from benchmarks.spine.pods import FIRST_PORT, PORTS, SOURCE, TARGET, Pods
+from benchmarks.pods import FIRST_PORT, PORTS, SOURCE, TARGET, Pods
 from federation.identities import IdentityNumber
 from federation.policy.tables import CompiledRule, RuleAction, Tables
 from federation.resources.metadata import ObjectKey

@@ -4,13 +4,18 @@ import struct
 from ipaddress import IPv4Address
 
 ETHERNET = bytes(12) + b"\x08\x00"
-SYN = 0x02
+SYN, ACK = 0x02, 0x10
 
 
 def syn(source: IPv4Address, destination: IPv4Address, source_port: int = 40000, port: int = 80) -> bytes:
     """The first packet of a TCP connection."""
-    tcp = struct.pack("!HHIIBBHHH", source_port, port, 0, 0, 5 << 4, SYN, 1024, 0, 0)
-    return ETHERNET + ipv4(source, destination, 6, tcp)
+    return segment((source, source_port), (destination, port), SYN)
+
+
+def segment(source: tuple[IPv4Address, int], destination: tuple[IPv4Address, int], flags: int) -> bytes:
+    """A packet of a TCP connection, from address and port to address and port."""
+    tcp = struct.pack("!HHIIBBHHH", source[1], destination[1], 0, 0, 5 << 4, flags, 1024, 0, 0)
+    return ETHERNET + ipv4(source[0], destination[0], 6, tcp)
 
 
 def ipv4(source: IPv4Address, destination: IPv4Address, protocol: int, payload: bytes) -> bytes:

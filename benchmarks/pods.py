@@ -40,9 +40,9 @@ class Pods:
         """A pod's namespace."""
         return f"{self.name}-p{number}"
 
-    def load(self, number: int, *words: str) -> subprocess.Popen[str]:
-        """Start a part of `benchmarks.spine.load` in a pod, and wait until it says that it is ready."""
-        process = self.start(number, *build.python("benchmarks.spine.load", *words))
+    def load(self, number: int, *words: str, core: int | None = None) -> subprocess.Popen[str]:
+        """Start a part of `benchmarks.load` in a pod (on one core, if said), and wait until it says that it is ready."""
+        process = self.start(number, *on(core), *build.python("benchmarks.load", *words))
         wait_for(process, "ready")
         return process
 
@@ -70,6 +70,11 @@ class Pods:
             LIBC.setns(home, build.CLONE_NEWNET)
             os.close(home)
             os.close(there)
+
+
+def on(core: int | None) -> tuple[str, ...]:
+    """What is put before a command that is to stay on one core."""
+    return () if core is None else ("taskset", "-c", str(core))
 
 
 def start(netns: str, *words: str) -> subprocess.Popen[str]:
