@@ -15,12 +15,15 @@ from federation.resources.metadata import AnyResource, ObjectKey
 from nodeagent.control.replica import Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
 from nodeagent.drivers import (
+    ANYTHING,
     Address,
     Attachment,
     Desired,
     DesiredPolicy,
     DesiredRoutes,
     DesiredTunnels,
+    Journal,
+    Touched,
 )
 from nodeagent.feed import change_of, sets_in_namespaces
 from tunnels.peers import mesh_peers
@@ -38,6 +41,8 @@ class Decider:
     def __init__(self, me: ObjectKey) -> None:
         self._me = me
         self._last: tuple[State, Desired] | None = None
+        self._serial = 0
+        self._journal = Journal()
         self._begin()
 
     def decide(self, state: State) -> Desired:
@@ -75,10 +80,15 @@ class Decider:
         change = change_of(pairs, self._resources[GROUPS])
         if not kinds.isdisjoint((SETS, SPACES)):
             change = replace(change, network_sets={**change.network_sets, **self._set_changes()})
-        self._compiler.apply(change)
+        delta = self._compiler.apply(change)
         if self._is_sparse() and self._last is not None:
             self._begin()  # a build gives numbers without gaps
             return self._decide(state)
+        self._serial += 1
+        moved = self._addresses.take_touched()
+        is_first = self._last is None
+        touched = ANYTHING if is_first else Touched(set(delta.identity_rows), set(delta.prefix_rows), moved)
+        self._journal.note(self._serial, touched)
         tunnels, routes = self._paths(kinds)
         return Desired(
             revision=state.revision,
@@ -119,6 +129,8 @@ class Decider:
     def _policy(self) -> DesiredPolicy:
         tables = self._compiler.tables()
         return DesiredPolicy(
+            serial=self._serial,
+            journal=self._journal,
             tables=tables,
             addresses=dict(self._addresses.known),
             attachments=tuple(_attachments(self._here, tables)),
@@ -150,6 +162,7 @@ class Addresses:
 
     def __init__(self) -> None:
         self.known: dict[Address, IdentityNumber] = {}
+        self._touched: set[Address] = set()
         self._of: dict[ObjectKey, dict[Address, IdentityNumber]] = {}
         self._contested: dict[Address, set[ObjectKey]] = {}
         self._owner: dict[Address, ObjectKey] = {}
@@ -157,6 +170,7 @@ class Addresses:
     def replace(self, owner: ObjectKey, after: dict[Address, IdentityNumber]) -> None:
         """Give an owner other addresses (none: it is gone)."""
         before = self._of.pop(owner, {})
+        self._touched |= before.keys() | after.keys()
         if after:
             self._of[owner] = after
         for address in before.keys() - after.keys():
@@ -168,6 +182,11 @@ class Addresses:
                 holder = max(holder, owner, key=_rank)
             self._owner[address] = holder
             self.known[address] = self._of[holder][address]
+
+    def take_touched(self) -> set[Address]:
+        """Addresses that may be somebody else's since this was asked last."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def _leave(self, address: Address, owner: ObjectKey) -> None:
         others = self._contested.get(address, {owner})

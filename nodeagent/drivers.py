@@ -4,10 +4,10 @@ Each part is one frozen value handed over whole. A driver observes the kernel, p
 it, and reports per object; it never raises for one object's sake.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
-from typing import Protocol, TypeVar
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Protocol, TypeVar
 
 from federation.identities import IdentityNumber
 from federation.policy.tables import Tables
@@ -41,9 +41,50 @@ class Attachment:
     """Six bytes: what it sends comes from there; none: from anywhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What may differ since a moment; None: anything may."""
+
+    identities: Collection[IdentityNumber] | None = None
+    nets: Collection[IPv4Network | IPv6Network] | None = None
+    addresses: Collection[Address] | None = None
+
+
+ANYTHING = Touched()
+KEPT_STEPS = 256
+
+
+class Journal:
+    """What each state touched, so that a driver which skips states need not compare what is the same. Written by one thread, read by
+    another: the tuple is replaced whole."""
+
+    def __init__(self) -> None:
+        self._steps: tuple[tuple[int, Touched], ...] = ()
+
+    def note(self, serial: int, touched: Touched) -> None:
+        """State `serial` follows the one before it, and differs from it in this only."""
+        self._steps = (*self._steps[-KEPT_STEPS + 1 :], (serial, touched))
+
+    def between(self, before: int, after: int) -> Touched:
+        """What may differ between two states."""
+        steps = [touched for serial, touched in self._steps if before < serial <= after]
+        if len(steps) != after - before:
+            return ANYTHING  # older than what is kept, or not in this order
+
+        def union(name: str) -> Any:
+            parts = [getattr(step, name) for step in steps]
+            return None if None in parts else set().union(*parts)
+
+        return Touched(union("identities"), union("nets"), union("addresses"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredPolicy:
     """For the verdict driver."""
+
+    serial: int = field(default=0, compare=False)
+    journal: Journal | None = field(default=None, compare=False, repr=False)
+    """Tells what this differs in from an earlier one of the same journal."""
 
     tables: Tables = field(default_factory=Tables)
     addresses: Mapping[Address, IdentityNumber] = field(default_factory=dict)

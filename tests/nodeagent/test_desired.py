@@ -20,7 +20,7 @@ from federation.resources.metadata import ObjectKey
 from nodeagent.control.replica import Replica, State, key_of
 from nodeagent.dataplane.fake import verdict
 from nodeagent.desired import Addresses, Decider
-from nodeagent.drivers import Desired, DesiredTunnels
+from nodeagent.drivers import Desired, DesiredPolicy, DesiredTunnels
 
 ME = ObjectKey("Node", "dc1", "", "n1")
 WEB, DB = IPv4Address("10.20.1.1"), IPv4Address("10.10.1.1")
@@ -155,6 +155,32 @@ def test_only_the_last_state_matters(
         path.reverse()
     for end in range(1, len(path) + 1):
         assert meaning(led(path[:end], way)) == meaning(straight(path[end - 1]))
+
+
+def test_the_journal_names_all_that_differs_between_two_states(worlds: Worlds) -> None:
+    """Any two of a long walk from world to world, also those with many between them."""
+    chance, decider = random.Random(7), Decider(ME)
+    known: list[DesiredPolicy] = []
+    for name in chance.choices(sorted(worlds), k=60):
+        state = State(revision=0, documents={key_of(d): d for d in worlds[name]})
+        known.append(decider.decide(state).policy)
+    told = 0
+    for old, new in itertools.combinations(known, 2):
+        assert new.journal is not None
+        touched = new.journal.between(old.serial, new.serial)
+        pairs = (
+            (touched.identities, old.tables.identity_rows, new.tables.identity_rows),
+            (touched.nets, old.tables.prefix_rows, new.tables.prefix_rows),
+            (touched.addresses, old.addresses, new.addresses),
+        )
+        for names, before, after in pairs:
+            rows: tuple[Any, Any] = (before, after)
+            if names is not None:
+                told += 1
+                assert {
+                    k for k in rows[0].keys() | rows[1].keys() if rows[0].get(k) != rows[1].get(k)
+                } <= set(names)
+    assert told > 1000
 
 
 def test_every_world_is_told_from_every_other(worlds: Worlds) -> None:

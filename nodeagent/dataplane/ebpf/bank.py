@@ -12,6 +12,7 @@ from federation.identities import WORLD, IdentityNumber
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.cover import Address, Cover, Known, Net
 from nodeagent.dataplane.ebpf.writes import Delete, Update, Write
+from nodeagent.drivers import ANYTHING, Touched
 
 RESERVED = 256
 """Identities below are nobody's labels (world, host …): they may be met at any address."""
@@ -49,6 +50,8 @@ class Difference:
     identity_bits: int = 0
     """Bits that rows of known identities change."""
     prefix_bits: int = 0
+    remembered_bits: int = 0
+    """Bits of identities that are there again: cached answers may speak of what they were."""
     address_bits: int = 0
     """Bits that change because somebody else is at an address."""
     late_bits: int = 0
@@ -86,18 +89,6 @@ def are_nested(nets: Iterable[Net], effective: Collection[Net]) -> bool:
             return True
         around.append(net)
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """What may differ since a moment; None: anything may."""
-
-    identities: Collection[IdentityNumber] | None = None
-    nets: Collection[Net] | None = None
-    addresses: Collection[Address] | None = None
-
-
-ANYTHING = Touched()
 
 
 class Bank:
@@ -197,14 +188,19 @@ class Bank:
             row, old = wanted.identity_rows[number], rows.get(number)
             if old is None:
                 found.identities[number] = row & care
-                if number in self._population or number in self._retired or number < RESERVED:
+                if number in self._population or number < RESERVED:
                     found.identity_bits |= row & asked
+                elif number in self._retired:
+                    found.remembered_bits |= row & asked
             elif (old ^ row) & care:
                 found.identities[number] = (row & care) | (old & found.stale)
                 found.identity_bits |= (old ^ row) & asked
+        leaving = Counter(
+            self.addresses[a] for a in (*found.addresses, *found.lost_addresses) if a in self.addresses
+        )
         arriving = set(found.addresses.values())
         for number in found.lost_identities:
-            if number in self._population or number in arriving or number < RESERVED:
+            if self._population[number] > leaving[number] or number in arriving or number < RESERVED:
                 found.identity_bits |= rows[number] & asked
                 found.identities[number] = rows[number] & found.stale  # bare at once, gone after the lists
 

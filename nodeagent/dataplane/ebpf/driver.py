@@ -9,7 +9,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
@@ -19,15 +21,24 @@ from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, filters
-from nodeagent.drivers import Address, Attachment, DesiredPolicy, ObjectReport
+from nodeagent.drivers import ANYTHING, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
 COMPILE_SECONDS = 60.0
+LOOK_SECONDS = 10.0
+"""How old what was seen of filters and barriers may be in a round that changes policy. A round that changes nothing always looks."""
 
 
 class EbpfDriver:
     """Driver[DesiredPolicy] of the Linux kernel. `pin_dir` is this node's own folder of a bpffs."""
 
-    def __init__(self, pin_dir: Path, state_dir: Path, compile_seconds: float = COMPILE_SECONDS) -> None:
+    def __init__(
+        self,
+        pin_dir: Path,
+        state_dir: Path,
+        compile_seconds: float = COMPILE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self.pin_dir = pin_dir
         self.work_dir = state_dir
         self.compile_seconds = compile_seconds
@@ -35,8 +46,11 @@ class EbpfDriver:
         self.planner = Planner()
         self.attached: set[int] = set()
         """Interfaces that this driver itself hung its programs on: a former agent's programs may be older ones."""
+        self._last: DesiredPolicy | None = None
+        self._looked_at = -LOOK_SECONDS
+        self._closed: dict[str, tuple[Address, ...]] = {}
 
-    @property
+    @cached_property
     def generation(self) -> Path:
         """The folder of pins of exactly these programs and layouts."""
         content = loader.source().encode() + repr(layout.SIZES).encode()
@@ -68,6 +82,7 @@ class EbpfDriver:
         self.maps = {}
         self.planner = Planner()
         self.attached = set()
+        self._last = None
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
         self._open()
@@ -82,16 +97,27 @@ class EbpfDriver:
             index: Place(a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac)
             for index, a in attachments.items()
         }
-        todo = self.planner.plan(desired, places)
+        todo = self.planner.plan(desired, places, self._touched_by(desired))
         for write in todo.writes:
             self._do(write)
         reports += [
             _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
         ]
-        faults = self._attach(attachments)
-        barriers.close_off(_by_interface([*missing, *(a for a, _ in faults)]))
-        self._remove_old_generations()
+        must_look = desired is self._last or self._last is None or self._is_look_due()
+        faults = self._attach(attachments, must_look=must_look)
+        closed = _by_interface([*missing, *(a for a, _ in faults)])
+        if must_look or closed != self._closed:
+            barriers.close_off(closed)
+            self._remove_old_generations()
+        self._closed, self._last = closed, desired
         return (*reports, *(_fault(a, str(error), error) for a, error in faults))
+
+    def _touched_by(self, desired: DesiredPolicy) -> Touched:
+        """What may differ from what stands."""
+        last = self._last
+        if last is None or desired.journal is None or desired.journal is not last.journal:
+            return ANYTHING
+        return desired.journal.between(last.serial, desired.serial)
 
     def _do(self, write: Write) -> None:
         pinned = self.maps[write.map]
@@ -144,10 +170,20 @@ class EbpfDriver:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise PlatformLack(f"the programs do not load: {last}", hint="run: causeway doctor")
 
-    def _attach(self, attachments: dict[int, Attachment]) -> list[tuple[Attachment, CausewayError]]:
-        """Hang the programs where they are not; the endpoints that it failed for."""
+    def _is_look_due(self) -> bool:
+        return self._monotonic() - self._looked_at >= LOOK_SECONDS
+
+    def _attach(
+        self, attachments: dict[int, Attachment], *, must_look: bool
+    ) -> list[tuple[Attachment, CausewayError]]:
+        """Hang the programs where they are not; the endpoints that it failed for. To look at every interface costs a hundred times what a
+        change of policy does, so without `must_look` what was hung is taken to hang still."""
         faults: list[tuple[Attachment, CausewayError]] = []
-        standing = filters.attached()
+        if must_look:
+            standing = filters.attached()
+            self._looked_at = self._monotonic()
+        else:
+            standing = {index: set(loader.PROGRAMS) for index in self.attached}
         for index in standing.keys() - attachments.keys():
             filters.detach(index)
         self.attached &= attachments.keys()

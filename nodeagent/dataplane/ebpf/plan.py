@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines
-from nodeagent.dataplane.ebpf.bank import ANYTHING, Bank, Difference, Touched, Wanted
+from nodeagent.dataplane.ebpf.bank import Bank, Difference, Wanted
 from nodeagent.dataplane.ebpf.cover import Address
 from nodeagent.dataplane.ebpf.layout import Extent
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write, needed
-from nodeagent.drivers import DesiredPolicy
+from nodeagent.drivers import ANYTHING, DesiredPolicy, Touched
 
 MARK = layout.NUMBER.pack(0)
 """Key in `endpoints` (no interface has index 0) that keeps the highest bank and epoch ever begun. A restarted agent goes on above
@@ -131,7 +131,7 @@ class Planner:
         is_rebuilt: bool,
     ) -> dict[int, Entry]:
         """An endpoint's epoch moves on when its lists change, or bits that they ask: what was remembered is judged again."""
-        standing, changed = self.standing, found.identity_bits | found.prefix_bits
+        standing, changed = self.standing, found.identity_bits | found.prefix_bits | found.remembered_bits
         number, epoch = standing.bank_number + is_rebuilt, standing.epoch + 1
         entries = {}
         for index, place in places.items():

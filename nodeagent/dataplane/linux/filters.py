@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ ETH_P_ALL = 0x0003
 
 def index_of(interface: str) -> int | None:
     """The index of an interface of this namespace, or None."""
-    with IPRoute() as netlink:
-        found = netlink.link_lookup(ifname=interface)
-    return int(found[0]) if found else None
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
 
 
 def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:

@@ -21,11 +21,10 @@ from federation.policy.tables import (
 )
 from federation.policy.walk import Packet, peer_row, walk
 from nodeagent.dataplane.ebpf import arena, layout, plan
-from nodeagent.dataplane.ebpf.bank import ANYTHING, Touched
 from nodeagent.dataplane.ebpf.layout import Extent
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update
-from nodeagent.drivers import Address, DesiredPolicy
+from nodeagent.drivers import ANYTHING, Address, DesiredPolicy, Touched
 
 ADDRESSES: list[Address] = [
     IPv4Address("10.0.0.0"),
@@ -284,6 +283,20 @@ def test_one_prefix_of_a_set_is_one_write_and_all_of_them_are_one_row(maps: Any)
     todo = planned(planner, state([*nets[1:], ip_network("172.17.0.0/24")], bit=1))
     assert kinds(todo) == ["write endpoints", "write prefix_rows", "write rules", "write endpoints"]
     assert len(todo.writes[1].entries) == 1
+
+
+def test_a_pod_that_goes_with_its_identity_and_comes_back_writes_its_own_entries_only(maps: Any) -> None:
+    stays = state_of(addresses={})
+    bare = (replace(stays[0], tables=replace(stays[0].tables, identity_rows={})), stays[1])
+    planner = run(maps, [state_of()])
+    gone = planned(planner, bare)
+    assert kinds(gone) == ["remove addresses", "write stamps", "remove identity_rows"]
+    assert not gone.is_rebuilt
+    for write in gone.writes:
+        maps.apply(write)
+    back = planned(planner, state_of())
+    assert not back.is_rebuilt
+    assert "write endpoints" in kinds(back), "a cached answer may speak of what the identity was"
 
 
 def test_a_new_endpoint_leaves_the_others_connections_alone(maps: Any) -> None:
