@@ -11,7 +11,7 @@ from federation.policy.parties import labels_of
 from federation.policy.world import world_of
 from federation.resources.codec import decode
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
-from nodeagent.dataplane.linux import filters
+from nodeagent.dataplane.linux.hooks import Hooks
 from nodeagent.drivers import Attachment, DesiredPolicy
 
 pytestmark = pytest.mark.kernel
@@ -223,9 +223,9 @@ def test_withdrawing_takes_our_filters_and_pins_and_nothing_foreign(node: Any, d
     subprocess.run(foreign, check=True)
     converge(driver, node, desired(node, DB_FROM_API))
     with node.entered():
-        assert len(filters.attached()) == 3
+        assert len(Hooks(node.pin_dir).look().ours) == 3
         driver.withdraw()
-        assert filters.attached() == {}
+        assert Hooks(node.pin_dir).look().ours == {}
     assert not node.pin_dir.exists()
     left = subprocess.run(
         [*run, "filter", "show", "dev", "pod1", "ingress"], capture_output=True, text=True, check=True

@@ -20,7 +20,9 @@ from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
-from nodeagent.dataplane.linux import barriers, filters
+from nodeagent.dataplane.linux import barriers, hooks, links
+from nodeagent.dataplane.linux.filters import Hung
+from nodeagent.dataplane.linux.hooks import Hooks
 from nodeagent.drivers import ANYTHING, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
 COMPILE_SECONDS = 60.0
@@ -37,8 +39,17 @@ class EbpfDriver:
         state_dir: Path,
         compile_seconds: float = COMPILE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        is_direct: bool = True,
+        has_tcx: bool | None = None,
     ) -> None:
+        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out."""
         self._monotonic = monotonic
+        self._is_direct = is_direct
+        self._elsewhere: dict[int, bool] = {}
+        """Whether interfaces lead into other namespaces."""
+        self._hooks = Hooks(pin_dir, has_tcx)
+        self._hung = Hung()
         self.pin_dir = pin_dir
         self.work_dir = state_dir
         self.compile_seconds = compile_seconds
@@ -68,8 +79,8 @@ class EbpfDriver:
 
     def withdraw(self) -> tuple[ObjectReport, ...]:
         """Take filters, rules and pins of ours away, and nothing else."""
-        for index in filters.attached():
-            filters.detach(index)
+        for index in self._hooks.look().ours:
+            self._hooks.detach(index)
         barriers.close_off({})
         self.close()
         shutil.rmtree(self.pin_dir, ignore_errors=True)
@@ -86,24 +97,30 @@ class EbpfDriver:
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
         self._open()
+        must_look = desired is self._last or self._last is None or self._is_look_due()
+        if must_look:
+            self._hung, self._looked_at = self._hooks.look(), self._monotonic()
         too_long = f"more than {layout.MAX_RULES} rules or {layout.ROW_BITS} selectors: denied"
         reports = [_fault(a, too_long) for a in desired.attachments if not _is_walkable(desired, a)]
-        found = {filters.index_of(a.interface): a for a in desired.attachments}
+        found = {links.index_of(a.interface): a for a in desired.attachments}
         attachments = {index: a for index, a in found.items() if index is not None}
         present = {a.interface for a in attachments.values()}
         missing = [a for a in desired.attachments if a.interface not in present]
         reports += [_fault(a, f"interface {a.interface} does not exist") for a in missing]
         places = {
-            index: Place(a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac)
+            index: Place(
+                a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac, direct
+            )
             for index, a in attachments.items()
+            for direct in [self._takes_direct(index)]
         }
+        self._elsewhere = {i: leads for i, leads in self._elsewhere.items() if i in places}
         todo = self.planner.plan(desired, places, self._touched_by(desired))
         for write in todo.writes:
             self._do(write)
         reports += [
             _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
         ]
-        must_look = desired is self._last or self._last is None or self._is_look_due()
         faults = self._attach(attachments, must_look=must_look)
         closed = _by_interface([*missing, *(a for a, _ in faults)])
         if must_look or closed != self._closed:
@@ -111,6 +128,14 @@ class EbpfDriver:
             self._remove_old_generations()
         self._closed, self._last = closed, desired
         return (*reports, *(_fault(a, str(error), error) for a, error in faults))
+
+    def _takes_direct(self, index: int) -> bool:
+        """Whether other endpoints may hand packets to this one. Somebody else's filters on its interface would not see them."""
+        if not self._is_direct or index in self._hung.shared:
+            return False
+        if index not in self._elsewhere:
+            self._elsewhere[index] = links.leads_elsewhere(index)
+        return self._elsewhere[index]
 
     def _touched_by(self, desired: DesiredPolicy) -> Touched:
         """What may differ from what stands."""
@@ -147,8 +172,7 @@ class EbpfDriver:
             name: PinnedMap(folder / name, *shape, processors if name in layout.PER_PROCESSOR else 1)
             for name, shape in layout.SHAPES.items()
         }
-        held = {name: dict(self.maps[name].items()) for name in ("endpoints", "stamps", "more_addresses")}
-        self.planner = Planner(plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"])))
+        self.planner = Planner(plan.adopted({name: dict(self.maps[name].items()) for name in plan.ADOPTED}))
 
     def _load(self, folder: Path) -> None:
         command = [sys.executable, "-m", "nodeagent.dataplane.ebpf.loader", str(folder), str(self.work_dir)]
@@ -179,19 +203,15 @@ class EbpfDriver:
         """Hang the programs where they are not; the endpoints that it failed for. To look at every interface costs a hundred times what a
         change of policy does, so without `must_look` what was hung is taken to hang still."""
         faults: list[tuple[Attachment, CausewayError]] = []
-        if must_look:
-            standing = filters.attached()
-            self._looked_at = self._monotonic()
-        else:
-            standing = {index: set(loader.PROGRAMS) for index in self.attached}
+        standing = self._hung.ours if must_look else {index: set(loader.PROGRAMS) for index in self.attached}
         for index in standing.keys() - attachments.keys():
-            filters.detach(index)
+            self._hooks.detach(index)
         self.attached &= attachments.keys()
         for index, attachment in attachments.items():
             if index in self.attached and standing.get(index) == set(loader.PROGRAMS):
                 continue
             try:
-                filters.attach(index, *(self.generation / name for name in loader.PROGRAMS))
+                self._hooks.attach(index, {name: self.generation / name for name in loader.PROGRAMS})
                 self.attached.add(index)
             except (DriverError, PlatformLack) as error:
                 faults.append((attachment, error))
@@ -199,12 +219,12 @@ class EbpfDriver:
 
     def _remove_old_generations(self) -> None:
         for old in self.pin_dir.iterdir():
-            if old != self.generation:
+            if old not in (self.generation, self.pin_dir / hooks.FOLDER):
                 shutil.rmtree(old, ignore_errors=True)
 
     def _close_new_ones_off(self, desired: DesiredPolicy, error: CausewayError) -> None:
-        guarded = {index for index, names in filters.attached().items() if names == set(loader.PROGRAMS)}
-        new = [a for a in desired.attachments if filters.index_of(a.interface) not in guarded]
+        guarded = {index for index, names in self._hooks.look().ours.items() if names == set(loader.PROGRAMS)}
+        new = [a for a in desired.attachments if links.index_of(a.interface) not in guarded]
         try:
             barriers.close_off(_by_interface(new))
         except (DriverError, PlatformLack) as other:

@@ -15,9 +15,11 @@ from nodeagent.dataplane.ebpf import headers, layout
 FOLDER = Path(__file__).parent / "programs"
 SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
 PROGRAMS = ("from_endpoint", "to_endpoint")
+STEPS = ("walk_rules", "deliver")
+"""Programs that those go on in, in the order of the map `steps`."""
 MAPS = (
-    "endpoints", "more_addresses", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "stamps", "connections", "openings",
-    "verdicts", "fragments", "walks", "walkers", "counters", "rule_counts", "settings", "events",
+    "endpoints", "more_addresses", "locals", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "summaries", "stamps",
+    "connections", "openings", "verdicts", "fragments", "walks", "steps", "counters", "rule_counts", "settings", "events",
 )  # fmt: skip
 
 EXIT_LACK = 3
@@ -42,8 +44,8 @@ def main(pin_folder: Path, work_folder: Path) -> None:
     compiled = BPF(text=source(), cflags=[*flags, "-DCOARSE", "-Wno-macro-redefined"])
     pin_folder.mkdir(parents=True, exist_ok=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
-    walker = compiled.load_func("walk_rules", BPF.SCHED_CLS)
-    compiled["walkers"][ctypes.c_int(0)] = ctypes.c_int(walker.fd)
+    for place, name in enumerate(STEPS):
+        compiled["steps"][ctypes.c_int(place)] = ctypes.c_int(compiled.load_func(name, BPF.SCHED_CLS).fd)
     pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
     for name, fd in pins:
         target = pin_folder / name
