@@ -15,14 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
+import structlog
+
 from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
+from nodeagent.dataplane.ebpf.upkeep import generations
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, filters
 from nodeagent.drivers import ANYTHING, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
+LOG = structlog.get_logger("datapath")
 COMPILE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 """How old what was seen of filters and barriers may be in a round that changes policy. A round that changes nothing always looks."""
@@ -108,7 +112,7 @@ class EbpfDriver:
         closed = _by_interface([*missing, *(a for a, _ in faults)])
         if must_look or closed != self._closed:
             barriers.close_off(closed)
-            self._remove_old_generations()
+            generations.remove_others(self.pin_dir, self.generation)
         self._closed, self._last = closed, desired
         return (*reports, *(_fault(a, str(error), error) for a, error in faults))
 
@@ -140,7 +144,8 @@ class EbpfDriver:
         if not bpf.is_bpffs(self.pin_dir):
             hint = "mount -t bpf bpf /sys/fs/bpf; routes and tunnels still work"
             raise PlatformLack(f"no bpffs is mounted at {self.pin_dir}", hint=hint)
-        if not (folder / loader.PROGRAMS[-1]).exists():
+        if not generations.is_whole(folder, (*loader.MAPS, *loader.PROGRAMS)):
+            generations.make_way(folder)
             self._load(folder)
         processors = bpf.possible_processors()
         self.maps = {
@@ -148,23 +153,31 @@ class EbpfDriver:
             for name, shape in layout.SHAPES.items()
         }
         held = {name: dict(self.maps[name].items()) for name in ("endpoints", "stamps", "more_addresses")}
-        self.planner = Planner(plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"])))
+        standing = plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"]))
+        standing.epoch = max(standing.epoch, generations.highest_epoch(self.pin_dir))
+        self.planner = Planner(standing)
 
     def _load(self, folder: Path) -> None:
+        former = generations.donor(self.pin_dir, generations.shape(loader.source()))
+        if former is None and any(generations.folders(self.pin_dir)):
+            LOG.warning(
+                "connections begin anew", detail="their layout is another one than the older programs'"
+            )
         command = [sys.executable, "-m", "nodeagent.dataplane.ebpf.loader", str(folder), str(self.work_dir)]
+        command += [str(former)] if former else []
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=self.compile_seconds, check=False
             )
         except subprocess.TimeoutExpired as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            generations.make_way(folder)
             message = f"the programs were not compiled within {self.compile_seconds:g} s"
             raise DriverError(
                 message, hint="the machine is busy, or bcc hangs: run causeway doctor"
             ) from error
         if done.returncode == 0:
             return
-        shutil.rmtree(folder, ignore_errors=True)
+        generations.make_way(folder)
         if done.returncode == loader.EXIT_LACK:
             raise PlatformLack(**json.loads(done.stdout))
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -196,11 +209,6 @@ class EbpfDriver:
             except (DriverError, PlatformLack) as error:
                 faults.append((attachment, error))
         return faults
-
-    def _remove_old_generations(self) -> None:
-        for old in self.pin_dir.iterdir():
-            if old != self.generation:
-                shutil.rmtree(old, ignore_errors=True)
 
     def _close_new_ones_off(self, desired: DesiredPolicy, error: CausewayError) -> None:
         guarded = {index for index, names in filters.attached().items() if names == set(loader.PROGRAMS)}
