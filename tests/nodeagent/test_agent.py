@@ -18,7 +18,7 @@ from nodeagent.agent import Agent
 from nodeagent.control import cache
 from nodeagent.control.replica import State, key_of
 from nodeagent.desired import Decider
-from nodeagent.drivers import Desired
+from nodeagent.drivers import DRIFT, Desired, ObjectReport
 from nodeagent.status import AgentStatus, load_status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,6 +308,18 @@ async def test_a_failing_driver_is_reported_and_its_recovery_too(
         getattr(drivers, part).failure = ""
         clock.advance(0.2)
         assert await reported(channel) == (1, ())
+
+
+async def test_drift_is_counted_in_the_status_with_what_was_found_and_when(
+    agent: Watched, channel: Any, drivers: Any, worlds: Any
+) -> None:
+    drivers.policy.reports = (ObjectReport(key="map rules", is_ok=True, reason=DRIFT, message="1 altered"),)
+    async with running(agent):
+        channel.say(*snapshot(worlds["alone"], 3))
+        status = await agent.until(lambda s: s.drifts)
+        assert (status.drifts, status.last_drift) == (1, "map rules: 1 altered")
+        assert status.last_drift_at == agent.clock.now()
+        assert status.faults == ()
 
 
 async def test_a_watcher_may_ask_for_a_round_and_its_end_is_not_the_agents(

@@ -10,7 +10,7 @@ from pathlib import Path
 from federation.errors import CausewayError, DriverError, PlatformLack
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
-LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_GET = 1, 2, 3, 4, 7
+LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_PIN, OBJ_GET = 1, 2, 3, 4, 6, 7
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
 NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How kernels say that a map has no batches (524: ENOTSUPP)."""
@@ -42,6 +42,12 @@ def open_pin(path: Path) -> int:
     """A descriptor of a pinned map or program. Raises DriverError."""
     text = ctypes.create_string_buffer(str(path).encode())
     return call(OBJ_GET, _Path(path=ctypes.addressof(text)), f"open {path.name}")
+
+
+def pin(descriptor: int, path: Path) -> None:
+    """Give a map or a program a name on a bpffs. Raises DriverError."""
+    text = ctypes.create_string_buffer(str(path).encode())
+    call(OBJ_PIN, _Path(path=ctypes.addressof(text), fd=descriptor), f"pin {path.name}")
 
 
 class PinnedMap:
@@ -84,6 +90,16 @@ class PinnedMap:
         found = self._lookup_batches()
         yield from self.items_one_by_one() if found is None else found
 
+    def joined(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """All entries as `chunks` gives them, also where the kernel has no such call."""
+        try:
+            yield from self.chunks()
+        except DriverError as error:
+            if errno_of(error) not in NO_BATCH:
+                raise
+            for key, value in self.items_one_by_one():
+                yield key, value, 1
+
     def items_one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
         """The same by two system calls each, for kernels without batches."""
         key: bytes | None = None
@@ -91,8 +107,13 @@ class PinnedMap:
             value = ctypes.create_string_buffer(self.value_size)
             raw = ctypes.create_string_buffer(key, self.key_size)
             element = _Element(map_fd=self.fd, key=ctypes.addressof(raw), value=ctypes.addressof(value))
-            call(LOOKUP, element, f"read {self.name}")
-            yield key, value.raw
+            try:
+                call(LOOKUP, element, f"read {self.name}")
+            except DriverError as error:
+                if errno_of(error) != errno.ENOENT:  # it went meanwhile, or is a place that holds no program
+                    raise
+            else:
+                yield key, value.raw
 
     def close(self) -> None:
         """Give the descriptor back; the pin keeps the map."""

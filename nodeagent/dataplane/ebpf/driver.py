@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +23,18 @@ from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.upkeep import generations
+from nodeagent.dataplane.ebpf.upkeep.drift import Comparison
+from nodeagent.dataplane.ebpf.upkeep.pins import Pins
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, filters
-from nodeagent.drivers import ANYTHING, Address, Attachment, DesiredPolicy, ObjectReport, Touched
+from nodeagent.drivers import ANYTHING, DRIFT, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
 LOG = structlog.get_logger("datapath")
 COMPILE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 """How old what was seen of filters and barriers may be in a round that changes policy. A round that changes nothing always looks."""
+VERIFY_SECONDS = 30.0
+"""The same of maps and pins."""
 
 
 class EbpfDriver:
@@ -51,7 +56,13 @@ class EbpfDriver:
         self.attached: set[int] = set()
         """Interfaces that this driver itself hung its programs on: a former agent's programs may be older ones."""
         self._last: DesiredPolicy | None = None
+        self.drifts: Counter[str] = Counter()
+        """What was found altered by hand, and put right, by kind."""
+        self._found: list[ObjectReport] = []
+        self._pins: Pins | None = None
+        self._comparison = Comparison(monotonic)
         self._looked_at = -LOOK_SECONDS
+        self._verified_at = -VERIFY_SECONDS
         self._closed: dict[str, tuple[Address, ...]] = {}
 
     @cached_property
@@ -84,12 +95,21 @@ class EbpfDriver:
         for pinned in self.maps.values():
             pinned.close()
         self.maps = {}
+        if self._pins is not None:
+            self._pins.close()
+        self._pins = None
+        self._comparison = Comparison(self._monotonic)
         self.planner = Planner()
         self.attached = set()
         self._last = None
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
         self._open()
+        self._found = []
+        if self._last is not None and (
+            desired is self._last or self._is_due(self._verified_at, VERIFY_SECONDS)
+        ):
+            self._verify()
         too_long = f"more than {layout.MAX_RULES} rules or {layout.ROW_BITS} selectors: denied"
         reports = [_fault(a, too_long) for a in desired.attachments if not _is_walkable(desired, a)]
         found = {filters.index_of(a.interface): a for a in desired.attachments}
@@ -107,14 +127,16 @@ class EbpfDriver:
         reports += [
             _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
         ]
-        must_look = desired is self._last or self._last is None or self._is_look_due()
+        must_look = desired is self._last or self._last is None or self._is_due(self._looked_at, LOOK_SECONDS)
         faults = self._attach(attachments, must_look=must_look)
         closed = _by_interface([*missing, *(a for a, _ in faults)])
         if must_look or closed != self._closed:
-            barriers.close_off(closed)
+            added, removed = barriers.close_off(closed)
+            if (added or removed) and self._last is not None and closed == self._closed:
+                self._drifted("rule of routing", f"{len(added)} missing, {len(removed)} too many")
             generations.remove_others(self.pin_dir, self.generation)
         self._closed, self._last = closed, desired
-        return (*reports, *(_fault(a, str(error), error) for a, error in faults))
+        return (*reports, *self._found, *(_fault(a, str(error), error) for a, error in faults))
 
     def _touched_by(self, desired: DesiredPolicy) -> Touched:
         """What may differ from what stands."""
@@ -125,6 +147,7 @@ class EbpfDriver:
 
     def _do(self, write: Write) -> None:
         pinned = self.maps[write.map]
+        self._comparison.wrote(write.map)
         match write:
             case Update():
                 pinned.update(write.entries)
@@ -144,9 +167,10 @@ class EbpfDriver:
         if not bpf.is_bpffs(self.pin_dir):
             hint = "mount -t bpf bpf /sys/fs/bpf; routes and tunnels still work"
             raise PlatformLack(f"no bpffs is mounted at {self.pin_dir}", hint=hint)
-        if not generations.is_whole(folder, (*loader.MAPS, *loader.PROGRAMS)):
+        if not generations.is_whole(folder, loader.PINS):
             generations.make_way(folder)
             self._load(folder)
+        self._pins = Pins(folder, loader.PINS, links=(generations.SHAPE,))
         processors = bpf.possible_processors()
         self.maps = {
             name: PinnedMap(folder / name, *shape, processors if name in layout.PER_PROCESSOR else 1)
@@ -183,8 +207,29 @@ class EbpfDriver:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise PlatformLack(f"the programs do not load: {last}", hint="run: causeway doctor")
 
-    def _is_look_due(self) -> bool:
-        return self._monotonic() - self._looked_at >= LOOK_SECONDS
+    def _is_due(self, at: float, seconds: float) -> bool:
+        return self._monotonic() - at >= seconds
+
+    def _verify(self) -> None:
+        """Put right what was altered by hand in pins and maps."""
+        self._verified_at = self._monotonic()
+        if self._pins is not None:
+            for name in self._pins.repair():
+                self._drifted(f"pin {name}", "removed, or replaced by another object")
+            if self._pins.repair_call("walkers", loader.WALKER):
+                self._drifted("map walkers", "the program that walks lists was removed")
+        drifts = self._comparison.drifts(self.maps, self.planner.standing)
+        for drift in drifts:
+            for write in drift.writes:
+                self._do(write)
+            self._drifted(f"map {drift.map}", f"entries: {drift}")
+        if drifts:
+            self.planner.distrust()
+
+    def _drifted(self, key: str, found: str) -> None:
+        LOG.warning("drift was repaired", key=key, found=found)
+        self.drifts[key.split()[0]] += 1
+        self._found.append(ObjectReport(key=key, is_ok=True, reason=DRIFT, message=found))
 
     def _attach(
         self, attachments: dict[int, Attachment], *, must_look: bool
@@ -205,6 +250,8 @@ class EbpfDriver:
                 continue
             try:
                 filters.attach(index, *(self.generation / name for name in loader.PROGRAMS))
+                if index in self.attached:
+                    self._drifted(f"filter {attachment.interface}", "removed")
                 self.attached.add(index)
             except (DriverError, PlatformLack) as error:
                 faults.append((attachment, error))

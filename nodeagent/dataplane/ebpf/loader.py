@@ -17,10 +17,14 @@ from nodeagent.dataplane.ebpf.upkeep import generations
 FOLDER = Path(__file__).parent / "programs"
 SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
 PROGRAMS = ("from_endpoint", "to_endpoint")
+WALKER = "walk_rules"
+"""The program that the others, and itself, go on to: entry 0 of the map `walkers`."""
 MAPS = (
     "endpoints", "more_addresses", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "stamps", "connections", "openings",
     "verdicts", "fragments", "walks", "walkers", "counters", "rule_counts", "settings", "events",
 )  # fmt: skip
+PINS = (*MAPS, WALKER, *PROGRAMS)
+"""Everything that a generation's folder holds, beside its link."""
 
 EXIT_LACK = 3
 """The machine lacks something: standard output says what, as JSON."""
@@ -48,8 +52,9 @@ def main(pin_folder: Path, work_folder: Path, carried: Path | None = None) -> No
     staging = pin_folder.with_name(pin_folder.name + generations.STAGING)
     staging.mkdir(parents=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
-    walker = compiled.load_func("walk_rules", BPF.SCHED_CLS)
+    walker = compiled.load_func(WALKER, BPF.SCHED_CLS)
     compiled["walkers"][ctypes.c_int(0)] = ctypes.c_int(walker.fd)
+    pins.append((WALKER, walker.fd))
     pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
     for name, fd in pins:
         target = staging / name
