@@ -22,7 +22,9 @@ class _Element(ctypes.Structure):
     _fields_ = [("map_fd", ctypes.c_uint32), ("pad", ctypes.c_uint32), ("key", ctypes.c_uint64), ("value", ctypes.c_uint64), ("flags", ctypes.c_uint64)]  # fmt: skip
 
 
-class _Batch(ctypes.Structure):
+class Batch(ctypes.Structure):
+    """What bpf(2) takes for many entries at once."""
+
     _fields_ = [
         ("in_batch", ctypes.c_uint64), ("out_batch", ctypes.c_uint64), ("keys", ctypes.c_uint64), ("values", ctypes.c_uint64),
         ("count", ctypes.c_uint32), ("map_fd", ctypes.c_uint32), ("elem_flags", ctypes.c_uint64), ("flags", ctypes.c_uint64),
@@ -146,7 +148,7 @@ class PinnedMap:
     def _batch(self, command: int, keys: bytes, values: bytes, count: int) -> bool:
         raw_keys = ctypes.create_string_buffer(keys, len(keys))
         raw_values = ctypes.create_string_buffer(values, len(values))
-        batch = _Batch(
+        batch = Batch(
             keys=ctypes.addressof(raw_keys), values=ctypes.addressof(raw_values), count=count, map_fd=self.fd
         )
         try:
@@ -161,7 +163,7 @@ class PinnedMap:
         """How many keys are dealt with, at least one; None where the kernel has no such call."""
         joined = b"".join(keys)
         raw = ctypes.create_string_buffer(joined, len(joined))
-        batch = _Batch(keys=ctypes.addressof(raw), count=len(keys), map_fd=self.fd)
+        batch = Batch(keys=ctypes.addressof(raw), count=len(keys), map_fd=self.fd)
         try:
             call(DELETE_BATCH, batch, f"write {self.name}")
         except DriverError as error:
@@ -182,7 +184,7 @@ class PinnedMap:
         place = ctypes.create_string_buffer(max(self.key_size, 4))
         is_first = is_more = True
         while is_more:
-            batch = _Batch(
+            batch = Batch(
                 in_batch=0 if is_first else ctypes.addressof(place), out_batch=ctypes.addressof(place),
                 keys=ctypes.addressof(keys), values=ctypes.addressof(values), count=READ_AT_ONCE, map_fd=self.fd,
             )  # fmt: skip
@@ -242,6 +244,9 @@ def call(command: int, attributes: ctypes.Structure, what: str) -> int:
         if code in (errno.EPERM, errno.EACCES):
             hint = "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
             raise PlatformLack(f"{what}: no rights", hint=hint) from cause
+        if code == errno.ENOMEM:
+            hint = "raise the memory limit of the agent's control group, or (kernels before 5.11) LimitMEMLOCK; what stands goes on"
+            raise DriverError(f"{what}: no memory for it", hint=hint) from cause
         reason = "the map is full" if code in (errno.E2BIG, errno.ENOSPC) else os.strerror(code)
         raise DriverError(f"{what}: {reason}") from cause
     return result

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import assert_never
 
@@ -22,7 +23,7 @@ from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
-from nodeagent.dataplane.ebpf.upkeep import generations
+from nodeagent.dataplane.ebpf.upkeep import claims, generations
 from nodeagent.dataplane.ebpf.upkeep.drift import Comparison
 from nodeagent.dataplane.ebpf.upkeep.pins import Pins
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
@@ -33,6 +34,8 @@ LOG = structlog.get_logger("datapath")
 COMPILE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 """How old what was seen of filters and barriers may be in a round that changes policy. A round that changes nothing always looks."""
+LOG_LINES = 12
+"""Of the verifier's log, when it refuses."""
 VERIFY_SECONDS = 30.0
 """The same of maps and pins."""
 
@@ -112,14 +115,17 @@ class EbpfDriver:
             self._verify()
         too_long = f"more than {layout.MAX_RULES} rules or {layout.ROW_BITS} selectors: denied"
         reports = [_fault(a, too_long) for a in desired.attachments if not _is_walkable(desired, a)]
-        found = {filters.index_of(a.interface): a for a in desired.attachments}
-        attachments = {index: a for index, a in found.items() if index is not None}
-        present = {a.interface for a in attachments.values()}
-        missing = [a for a in desired.attachments if a.interface not in present]
+        indexes = {a.interface: filters.index_of(a.interface) for a in desired.attachments}
+        missing = [a for a in desired.attachments if indexes[a.interface] is None]
         reports += [_fault(a, f"interface {a.interface} does not exist") for a in missing]
+        there = [a for a in desired.attachments if indexes[a.interface] is not None]
+        attachments = {index: a for a in there if (index := indexes[a.interface]) is not None}
+        own = claims.settled(there, desired.addresses)
+        reports += own.reports
         places = {
             index: Place(a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac)
-            for index, a in attachments.items()
+            for a in own.attachments
+            if (index := indexes[a.interface]) is not None
         }
         todo = self.planner.plan(desired, places, self._touched_by(desired))
         for write in todo.writes:
@@ -170,6 +176,7 @@ class EbpfDriver:
         if not generations.is_whole(folder, loader.PINS):
             generations.make_way(folder)
             self._load(folder)
+        self._verified_at = self._monotonic()
         self._pins = Pins(folder, loader.PINS, links=(generations.SHAPE,))
         processors = bpf.possible_processors()
         self.maps = {
@@ -204,8 +211,8 @@ class EbpfDriver:
         generations.make_way(folder)
         if done.returncode == loader.EXIT_LACK:
             raise PlatformLack(**json.loads(done.stdout))
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise PlatformLack(f"the programs do not load: {last}", hint="run: causeway doctor")
+        said = _end_of(done.stderr) or f"exit code {done.returncode}"
+        raise PlatformLack(f"the programs do not load: {said}", hint="run: causeway doctor")
 
     def _is_due(self, at: float, seconds: float) -> bool:
         return self._monotonic() - at >= seconds
@@ -266,6 +273,13 @@ class EbpfDriver:
             why = error.message if error.message == other.message else f"{error.message}; {other.message}"
             text = f"{why}: {len(new)} endpoints without programs stay open"
             raise type(error)(text, hint=error.hint or other.hint) from error
+
+
+def _end_of(said: str) -> str:
+    """Why a load failed: its error, and the last lines of the verifier's log, if that was what refused it."""
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    log = list(takewhile(lambda line: not line.startswith("Traceback"), lines))
+    return "\n".join([*lines[-1:], *(log[-LOG_LINES:] if len(log) < len(lines) else [])])
 
 
 def _by_interface(attachments: Iterable[Attachment]) -> dict[str, tuple[Address, ...]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from federation.errors import PlatformLack
 from nodeagent.dataplane.ebpf import headers, layout
-from nodeagent.dataplane.ebpf.upkeep import generations
+from nodeagent.dataplane.ebpf.upkeep import features, generations
 
 FOLDER = Path(__file__).parent / "programs"
 SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
@@ -48,7 +48,8 @@ def main(pin_folder: Path, work_folder: Path, carried: Path | None = None) -> No
 
     flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
     text = generations.carrying(source(), carried) if carried else source()
-    compiled = BPF(text=text, cflags=[*flags, "-DCOARSE", "-Wno-macro-redefined"])
+    flags += ["-DCOARSE"] if features.has_helper(features.COARSE_CLOCK) else []
+    compiled = BPF(text=text, cflags=[*flags, "-Wno-macro-redefined"])
     staging = pin_folder.with_name(pin_folder.name + generations.STAGING)
     staging.mkdir(parents=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
