@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -226,3 +227,41 @@ def test_when_the_verifier_refuses_an_upgrade_the_end_of_its_log_is_shown_and_th
     assert [path.name for path in node.pin_dir.iterdir()] == [driver.generation.name]
     assert node.reaches(2, 3)
     assert not node.reaches(1, 3)
+
+
+CONVERGE = """
+import sys
+from pathlib import Path
+from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.drivers import DesiredPolicy
+EbpfDriver(Path(sys.argv[1]), Path(sys.argv[2])).converge(DesiredPolicy())
+"""
+
+
+def test_an_agent_that_is_killed_while_it_compiles_takes_the_compiler_with_it_and_its_successor_is_whole(
+    node: Any, driver: EbpfDriver
+) -> None:
+    words = [sys.executable, "-c", CONVERGE, str(node.pin_dir), str(node.state_dir)]
+    with subprocess.Popen(["nsenter", f"--net=/run/netns/{node.name}", *words], cwd=ROOT) as agent:
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+        while not (compiler := children.read_text().split()):
+            assert agent.poll() is None, "it ended before it was killed"
+        while not (node.state_dir / "headers").exists():  # it has begun, and asked to die with its parent
+            assert agent.poll() is None, "it ended before it was killed"
+        agent.kill()
+    for _ in range(100):
+        if not Path(f"/proc/{compiler[0]}/cmdline").exists() or is_zombie(compiler[0]):
+            break
+        select.select([], [], [], 0.05)
+    else:
+        raise AssertionError("the compiler goes on")
+    assert not driver.generation.exists()
+    assert converge(driver, node, desired(node, 1, 3)) == ()
+    assert [path.name for path in node.pin_dir.iterdir()] == [driver.generation.name]
+
+
+def is_zombie(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
