@@ -212,6 +212,18 @@ def test_an_upgrade_of_the_programs_keeps_the_connections(node: Any, driver: Any
     assert connection.ping() == "cut"
 
 
+def test_what_an_upgrade_no_longer_allows_is_cut_by_it(node: Any, driver: Any) -> None:
+    """Epochs go on above the older programs': else a connection of theirs would look fresh."""
+    node.serve(3)
+    converge(driver, node, desired(node))
+    connection = live(node, 1, 3)
+    assert connection.ping() == "ok"
+    newer = upgraded(node, driver)
+    assert converge(newer, node, desired(node, DB_FROM_API)) == ()
+    assert connection.ping() == "cut"
+    assert node.reaches(2, 3)
+
+
 def test_an_upgrade_to_connections_of_another_layout_begins_them_anew_and_says_so(
     node: Any, driver: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
