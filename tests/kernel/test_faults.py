@@ -190,6 +190,13 @@ def test_what_stands_goes_on_when_the_kernel_has_no_memory_and_the_next_round_ge
     assert not node.reaches(1, 3)
 
 
+def copied(folder: Path) -> Path:
+    """Another release: this one's code, to be changed."""
+    for package in ("nodeagent", "federation", "tunnels"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
 REFUSED = """
 import sys
 from pathlib import Path
@@ -207,9 +214,8 @@ def test_when_the_verifier_refuses_an_upgrade_the_end_of_its_log_is_shown_and_th
     node: Any, driver: EbpfDriver, tmp_path: Path
 ) -> None:
     node.serve(3)
-    for package in ("nodeagent", "federation", "tunnels"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    program = tmp_path / "nodeagent/dataplane/ebpf/programs/endpoint.c"
+    code = copied(tmp_path)
+    program = code / "nodeagent/dataplane/ebpf/programs/endpoint.c"
     bad = "int from_endpoint(struct __sk_buff *skb) { u32 n = 0; struct endpoint *e = endpoints.lookup(&n); return e->identity; }"
     lines = program.read_text().splitlines()
     program.write_text("\n".join(bad if line.startswith("int from_endpoint") else line for line in lines))
@@ -236,6 +242,25 @@ from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.drivers import DesiredPolicy
 EbpfDriver(Path(sys.argv[1]), Path(sys.argv[2])).converge(DesiredPolicy())
 """
+
+
+def test_on_a_kernel_without_the_coarse_clock_the_finer_one_is_taken(
+    node: Any, driver: EbpfDriver, tmp_path: Path
+) -> None:
+    code = copied(tmp_path)
+    features = code / "nodeagent/dataplane/ebpf/upkeep/features.py"
+    text = features.read_text()
+    assert "COARSE_CLOCK = 160" in text
+    features.write_text(text.replace("COARSE_CLOCK = 160", "COARSE_CLOCK = 0x7FFF"))
+    node.serve(3)
+    words = ["nsenter", f"--net=/run/netns/{node.name}", sys.executable, "-c", CONVERGE]
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    subprocess.run([*words, str(node.pin_dir), str(node.state_dir)], cwd=code, env=environment, check=True, timeout=100)  # fmt: skip
+    assert (
+        converge(driver, node, compiled(node, DB_FROM_API)) == ()
+    )  # its programs are those that were pinned
+    assert node.reaches(2, 3)
+    assert not node.reaches(1, 3)
 
 
 def test_an_agent_that_is_killed_while_it_compiles_takes_the_compiler_with_it_and_its_successor_is_whole(
