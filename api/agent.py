@@ -3,10 +3,12 @@
 import asyncio
 from pathlib import Path
 
+from nodeagent import lock
 from nodeagent.agent import run_agent
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.ebpf.sweep import Sweeper
 from nodeagent.dataplane.linux.routes import RouteDriver
+from nodeagent.pace import SystemClock
 from nodeagent.reconcile import Drivers
 from nodeagent.settings import load_settings
 from nodeagent.tunnel_part import TunnelPart
@@ -15,16 +17,17 @@ from tunnels.keys import load_or_make
 
 
 def run(state_dir: Path) -> int:
-    """Run until told to stop. Raises InvalidInput when the node has not joined."""
+    """Run until told to stop. Raises InvalidInput when the node has not joined, Conflict when its agent runs already."""
     settings = load_settings(state_dir)
-    keys = load_or_make(state_dir / "wireguard.key")
-    tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
-    policy = EbpfDriver(settings.pins, state_dir)
-    sweeper = Sweeper(lambda: policy.generation / "connections")
-    drivers = Drivers(
-        policy=policy,
-        tunnels=tunnels,
-        routes=RouteDriver(settings.interface),
-    )
-    asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch, sweeper.watch]))
+    with lock.alone(state_dir, settings.pins, SystemClock().now()):
+        keys = load_or_make(state_dir / "wireguard.key")
+        tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
+        policy = EbpfDriver(settings.pins, state_dir)
+        sweeper = Sweeper(lambda: policy.generation / "connections")
+        drivers = Drivers(
+            policy=policy,
+            tunnels=tunnels,
+            routes=RouteDriver(settings.interface),
+        )
+        asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch, sweeper.watch]))
     return 0

@@ -14,6 +14,8 @@ from federation.policy.tables import Tables
 from tunnels.peers import TunnelPeer
 
 Address = IPv4Address | IPv6Address
+DRIFT = "drift"
+"""Reason of a report: the kernel moved without us, and was put right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class ObjectReport:
     key: str
     is_ok: bool
     reason: str = ""
-    """Stable word when not ok: an error's `code`."""
+    """Stable word when not ok: an error's `code`; DRIFT when it is ok again, and was altered by hand."""
     message: str = ""
 
 

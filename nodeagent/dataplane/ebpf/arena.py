@@ -30,8 +30,8 @@ class Arena:
         occupied = sorted(
             self._taken | {e for e in self.extents.values() if e.size and e != DENIED}, key=lambda e: e.start
         )
-        rules: dict[bytes, bytes] = {}
-        summaries: dict[bytes, bytes] = {}
+        lain: dict[bytes, bytes] = {}
+        blocks: dict[bytes, bytes] = {}
         refused = set()
         for lines in sorted(
             (lines for lines in wanted if self.extents.get(lines, DENIED) == DENIED), key=len, reverse=True
@@ -49,10 +49,10 @@ class Arena:
             extent = self.extents[lines] = Extent(start, len(lines), flags)
             occupied.append(extent)
             occupied.sort(key=lambda e: e.start)
-            rules |= {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
+            lain |= rules(start, lines)
             if flags & layout.IS_SUMMARIZED:
-                summaries |= _summaries(start, lines)
-        return [Update("rules", rules), Update("summaries", summaries)], refused
+                blocks |= summaries(start, lines)
+        return [Update("rules", lain), Update("summaries", blocks)], refused
 
     def keep(self, wanted: set[Lines]) -> None:
         """Forget every list but these: no entry names the others any more."""
@@ -72,8 +72,13 @@ def gap(occupied: Iterable[Extent], size: int, step: int = 1) -> int | None:
     return at if at + size <= DENIED.start else None
 
 
-def _summaries(start: int, lines: Lines) -> dict[bytes, bytes]:
-    """By number of the block."""
+def rules(start: int, lines: Lines) -> dict[bytes, bytes]:
+    """Entries of a list that lies there, by place."""
+    return {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
+
+
+def summaries(start: int, lines: Lines) -> dict[bytes, bytes]:
+    """Of the blocks of a list that lies there, by number of the block."""
     first, step = start // layout.BLOCK, layout.BLOCK
     blocks = (lines[at : at + step] for at in range(0, len(lines), step))
     return {layout.NUMBER.pack(first + n): layout.summary(block) for n, block in enumerate(blocks)}

@@ -5,7 +5,7 @@ entries that name them, and only then the removal of what no entry names any mor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
@@ -121,6 +121,12 @@ class Planner:
         standing.arena.keep(lists)
         without_room = frozenset(i for i, place in places.items() if refused & set(place.lists))
         return Plan(needed(writes), without_room, is_rebuilt)
+
+    def distrust(self) -> None:
+        """What was allowed meanwhile may have been allowed by entries that were not ours: every endpoint's next epoch begins."""
+        self.standing.entries = {
+            index: replace(entry, value=b"") for index, entry in self.standing.entries.items()
+        }
 
     def _is_conflict(self, found: Difference, wanted: Wanted, pairs: Mapping[int, Pair]) -> bool:
         """Whether writing in place could show a packet what neither the old nor the new state says: a list that changes asks a bit
