@@ -5,9 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from federation.compiler.anchors import Anchors
 from federation.compiler.change import Change, Delta, Lists, difference
-from federation.compiler.columns import Columns
 from federation.compiler.drafts import (
     SETS,
     Classes,
@@ -20,11 +18,13 @@ from federation.compiler.drafts import (
     assemble,
     draft_of,
 )
-from federation.compiler.inheritance import Heirs, changed_givers
 from federation.compiler.lines import Surroundings
-from federation.compiler.predicates import Predicate
-from federation.compiler.questions import Questions
-from federation.compiler.sources import Name, Source, source_of_host, source_of_set
+from federation.compiler.peers.anchors import Anchors
+from federation.compiler.peers.columns import Columns
+from federation.compiler.peers.inheritance import Heirs, changed_givers
+from federation.compiler.peers.predicates import Predicate
+from federation.compiler.peers.questions import Questions
+from federation.compiler.peers.sources import Name, Source, source_of_host, source_of_set
 from federation.identities import IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.policy import model

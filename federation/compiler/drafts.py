@@ -7,7 +7,7 @@ from itertools import chain
 
 from federation.compiler.change import Lists
 from federation.compiler.lines import ANY_PORT, SKIP, Line, Surroundings, lines_of
-from federation.compiler.predicates import Predicate
+from federation.compiler.peers.predicates import Predicate
 from federation.policy import model
 from federation.policy.parties import Party
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, RuleReference

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
-from federation.compiler.holders import Holders, served
-from federation.compiler.predicates import (
+from federation.compiler.peers.holders import Holders, served
+from federation.compiler.peers.predicates import (
     ANY_KIND,
     UNWANTED,
     NetsPredicate,
@@ -17,7 +17,7 @@ from federation.compiler.predicates import (
     PortPredicate,
     Predicate,
 )
-from federation.compiler.prefixes import code_of
+from federation.compiler.peers.prefixes import code_of
 from federation.policy import model
 from federation.policy.matching import Matcher
 from federation.policy.parties import Party

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from federation.compiler.columns import Columns
+from federation.compiler.peers.columns import Columns
 from federation.policy.model import PartyKind, Prefix
 from federation.policy.parties import host_party
 from federation.policy.world import Host, LabelledNets, Labels, World

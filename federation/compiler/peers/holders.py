@@ -2,8 +2,8 @@
 
 from ipaddress import ip_network
 
-from federation.compiler.predicates import PortNumber, PortPredicate
-from federation.compiler.prefixes import Code, code_of, code_of_address, does_cover
+from federation.compiler.peers.predicates import PortNumber, PortPredicate
+from federation.compiler.peers.prefixes import Code, code_of, code_of_address, does_cover
 from federation.kinds.endpoint import Endpoint
 from federation.policy import model
 from federation.policy.world import World

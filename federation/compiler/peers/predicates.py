@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from federation.compiler.columns import Columns
-from federation.compiler.sources import Name, Places, Source
+from federation.compiler.peers.columns import Columns
+from federation.compiler.peers.sources import Name, Places, Source
 from federation.identities import CLUSTER_LABEL, IdentityNumber
 from federation.policy import model
 from federation.policy.model import PartyKind
