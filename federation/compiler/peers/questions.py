@@ -98,7 +98,7 @@ class Questions:
             self.prefixes.extend(name, _codes(added), _codes(removed))
             bits = 0
             for predicate in self._anchors.candidates(source.labels):
-                if predicate.is_source(name, source):
+                if predicate.is_source(source):
                     bits |= 1 << self.bits[predicate]
             self.prefixes.give(name, bits)
 
