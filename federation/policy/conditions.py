@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from federation.policy import model
 from federation.policy.model import PartyKind
+from federation.policy.parties import OF_ACCOUNT, OF_NAMESPACE
 from federation.resources.metadata import Condition
 
 ENFORCEABLE = "Enforceable"
@@ -48,10 +49,10 @@ def enforceable_host(*, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condit
 
 
 def enforceable_profile(policy: model.Policy, *, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condition:
-    """Of a Profile."""
-    if not are_hosts_enforced:
-        message = "its rules and labels are judged by simulate and explain, not enforced by this release"
-        return Condition(type=ENFORCEABLE, status="False", reason="Profile", message=message)
+    """Of a Profile. Those of a namespace or a service account are workloads', all others host endpoints'."""
+    if not are_hosts_enforced and not policy.key.name.startswith((f"{OF_NAMESPACE}.", f"{OF_ACCOUNT}.")):
+        message = f"only host endpoints belong to it: {UNPOLICED}"
+        return Condition(type=ENFORCEABLE, status="False", reason="Hosts", message=message)
     return _whole_but_for(_reasons(policy))
 
 

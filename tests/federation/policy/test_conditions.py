@@ -32,7 +32,9 @@ def test_a_host_without_host_endpoint_is_not_policed_even_then() -> None:
     assert said(policy(subject=model.Match(kinds=model.HOSTS)), are_hosts_enforced=True) == "Hosts"
 
 
-def test_host_endpoints_and_profiles_follow() -> None:
+def test_host_endpoints_and_profiles_of_theirs_follow() -> None:
     assert [enforceable_host(are_hosts_enforced=flag).status for flag in (False, True)] == ["False", "True"]
-    found = [enforceable_profile(policy(), are_hosts_enforced=flag).status for flag in (False, True)]
-    assert found == ["False", "True"]
+    for name, before in (("p", "False"), ("kns.shop", "True"), ("ksa.shop.robot", "True")):
+        profile = policy(key=ObjectKey("Profile", "", "", name))
+        found = [enforceable_profile(profile, are_hosts_enforced=flag).status for flag in (False, True)]
+        assert found == [before, "True"]
