@@ -5,6 +5,9 @@ from pathlib import Path
 
 from nodeagent.agent import run_agent
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.ebpf.observe.job import Job
+from nodeagent.dataplane.ebpf.observe.naming import NameKeeper
+from nodeagent.dataplane.ebpf.observe.noted import NotedDriver
 from nodeagent.dataplane.ebpf.sweep import Sweeper
 from nodeagent.dataplane.linux.routes import RouteDriver
 from nodeagent.reconcile import Drivers
@@ -20,11 +23,14 @@ def run(state_dir: Path) -> int:
     keys = load_or_make(state_dir / "wireguard.key")
     tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
     policy = EbpfDriver(settings.pins, state_dir)
+    noted = NotedDriver(policy)
+    keeper = NameKeeper(noted, state_dir, policy.generation)
     sweeper = Sweeper(lambda: policy.generation / "connections")
     drivers = Drivers(
-        policy=policy,
+        policy=noted,
         tunnels=tunnels,
         routes=RouteDriver(settings.interface),
     )
-    asyncio.run(run_agent(settings, drivers, keys.public, watchers=[tunnels.watch, sweeper.watch]))
+    watchers = [tunnels.watch, sweeper.watch, Job("names", keeper.keep, 1.0).watch]
+    asyncio.run(run_agent(settings, drivers, keys.public, watchers))
     return 0
