@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nodeagent.agent import run_agent
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.ebpf.observe.flow_reader import FlowReader
 from nodeagent.dataplane.ebpf.observe.job import Job
 from nodeagent.dataplane.ebpf.observe.naming import NameKeeper
 from nodeagent.dataplane.ebpf.observe.noted import NotedDriver
@@ -25,12 +26,14 @@ def run(state_dir: Path) -> int:
     policy = EbpfDriver(settings.pins, state_dir)
     noted = NotedDriver(policy)
     keeper = NameKeeper(noted, state_dir, policy.generation)
+    flows = FlowReader(noted, settings, policy.generation)
     sweeper = Sweeper(lambda: policy.generation / "connections")
     drivers = Drivers(
         policy=noted,
         tunnels=tunnels,
         routes=RouteDriver(settings.interface),
     )
-    watchers = [tunnels.watch, sweeper.watch, Job("names", keeper.keep, 1.0).watch]
+    jobs = (Job("names", keeper.keep, 1.0), Job("flows", flows.drain, 1.0))
+    watchers = [tunnels.watch, sweeper.watch, *(job.watch for job in jobs)]
     asyncio.run(run_agent(settings, drivers, keys.public, watchers))
     return 0

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nodeagent.dataplane.ebpf.observe.noted import NotedDriver
 from nodeagent.desired import Decider
 from nodeagent.drivers import Desired
 
+NOWHERE_ELSE: dict[int, str] = {}
 APPS = {1: "web", 2: "api", 3: "db"}
 ME = ObjectKey("Node", "dc1", "", "n1")
 DB_FROM_API = {
@@ -39,14 +41,18 @@ def document(kind: str, name: str, spec: dict[str, Any], **more: Any) -> dict[st
     }
 
 
-def endpoint(node: Any, number: int, app: str) -> dict[str, Any]:
-    spec = {"node": "n1", "addresses": [str(node.address(number))], "interface": f"pod{number}"}
+def endpoint(node: Any, number: int, app: str, interface: str) -> dict[str, Any]:
+    spec = {"node": "n1", "addresses": [str(node.address(number))], "interface": interface}
     names = {"cluster": "dc1", "namespace": "shop", "labels": {"app": app}}
     return document("Endpoint", app, spec, status={"identity": 256 + number}, **names)
 
 
-def state_of(node: Any, *policies: dict[str, Any], revision: int = 1) -> State:
-    endpoints = [endpoint(node, number, app) for number, app in APPS.items()]
+def state_of(
+    node: Any, *policies: dict[str, Any], revision: int = 1, interfaces: Mapping[int, str] = NOWHERE_ELSE
+) -> State:
+    endpoints = [
+        endpoint(node, number, app, interfaces.get(number, f"pod{number}")) for number, app in APPS.items()
+    ]
     identities = [
         document("Identity", str(256 + n), {"number": 256 + n, "labels": labels_of(decode(one))})
         for n, one in zip(APPS, endpoints, strict=True)
@@ -76,8 +82,10 @@ class World:
             "".join(f"{k} = {json.dumps(v)}\n" for k, v in facts.items())
         )
 
-    def enforce(self, *policies: dict[str, Any], revision: int = 1) -> Desired:
-        state = state_of(self.node, *policies, revision=revision)
+    def enforce(
+        self, *policies: dict[str, Any], revision: int = 1, interfaces: Mapping[int, str] = NOWHERE_ELSE
+    ) -> Desired:
+        state = state_of(self.node, *policies, revision=revision, interfaces=interfaces)
         cache.save(self.state_dir / "cache.json", state)
         wanted = self.decider.decide(state)
         with self.node.entered():
