@@ -1,4 +1,4 @@
-"""What an agent is told: who the node is, where it keeps things. Defaults < `agent.toml` < environment CAUSEWAY_AGENT_*."""
+"""What an agent is told: who the node is, where it keeps things. Defaults < `agent.toml` < environment CAUSEWAY_AGENT_* < flags."""
 
 import ipaddress
 import os
@@ -73,6 +73,9 @@ class AgentSettings:
     flow_seconds: int = 10
     """Flows that are alike are told as one for so long, 1-3600."""
 
+    metrics: str = ""
+    """ADDRESS:PORT where Prometheus is answered; empty: nowhere. Whoever reaches it reads the names of policies."""
+
     @property
     def pins(self) -> Path:
         """Where pins are."""
@@ -92,14 +95,18 @@ Check = Callable[[Any], str]
 """What is wrong with a value of the right type; empty when nothing is."""
 
 
-def load_settings(state_dir: Path, environment: Mapping[str, str] | None = None) -> AgentSettings:
-    """Read what joining wrote, and what the environment says instead. Raises InvalidInput with every fault."""
+def load_settings(
+    state_dir: Path, environment: Mapping[str, str] | None = None, **flags: Any
+) -> AgentSettings:
+    """Read what joining wrote, what the environment says instead, and what flags say that are not empty. Raises InvalidInput with every
+    fault."""
     values = _from_file(state_dir / "agent.toml")
     faults = [
         Fault(f"/{key}", f"unknown key of agent.toml; known: {', '.join(TYPES)}")
         for key in sorted(values.keys() - TYPES.keys())
     ]
     faults += _take_environment(values, os.environ if environment is None else environment)
+    values |= {name: value for name, value in flags.items() if value}
     for name, kind in TYPES.items():
         if name not in values:
             if name in ("server", "cluster", "node"):
@@ -196,6 +203,16 @@ def _is_choice(value: str) -> str:
     return "" if value in FLOWS else f"{value!r} is none of {', '.join(FLOWS)}"
 
 
+def _is_place(value: str) -> str:
+    address, _, port = value.rpartition(":")
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+        is_good = port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+    except ValueError:
+        is_good = False
+    return "" if is_good or not value else f"{value!r} is not ADDRESS:PORT like 127.0.0.1:9440 or [::1]:9440"
+
+
 def _is_within(low: int, high: int) -> Check:
     return lambda value: "" if low <= value <= high else f"{value} is not in {low}-{high}"
 
@@ -211,6 +228,7 @@ CHECKS: dict[str, Check] = {
     "flows": _is_choice,
     "flow_sample": _is_within(1, 1_000_000),
     "flow_seconds": _is_within(1, 3600),
+    "metrics": _is_place,
 }
 TYPES: dict[str, type] = {
     f.name: f.type for f in fields(AgentSettings) if f.name in CHECKS and isinstance(f.type, type)

@@ -6,7 +6,7 @@ The file holds what only the agent that wrote the maps knows: which rule has whi
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -128,9 +128,7 @@ def save(state_dir: Path, names: NodeNames) -> None:
             [e.endpoint, e.interface, e.index, e.identity, [str(a) for a in e.addresses]]
             for e in names.endpoints
         ],
-        "references": [
-            [number, r.tier, _parts(r.policy), r.index, r.section] for number, r in names.references.items()
-        ],
+        "references": [[number, *packed(reference)] for number, reference in names.references.items()],
     }
     try:
         fresh.unlink(missing_ok=True)
@@ -143,9 +141,14 @@ def save(state_dir: Path, names: NodeNames) -> None:
 
 def load(state_dir: Path) -> Names:
     """All names, from the agent's own files. A cache that is not there gives no peers' names. Raises NotFound or InvalidInput."""
+    return with_state(load_node(state_dir), cache.peek(state_dir / "cache.json"))
+
+
+def load_node(state_dir: Path) -> NodeNames:
+    """The names file alone. Raises NotFound or InvalidInput."""
     path = state_dir / FILE
     try:
-        node = _node_names(json.loads(path.read_bytes()))
+        return _node_names(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
         hint = "it is written after the agent's first round: start the agent, or name its folder with --state-dir"
         raise NotFound(f"the agent of {state_dir} has not written its names yet", hint=hint) from error
@@ -154,8 +157,6 @@ def load(state_dir: Path) -> Names:
     except (ValueError, TypeError, KeyError, IndexError) as error:
         hint = "a running agent writes it anew: is agent and command line the same release?"
         raise InvalidInput(f"{path} does not hold an agent's names: {error}", hint=hint) from error
-    state = cache.peek(state_dir / "cache.json")
-    return with_state(node, state)
 
 
 def with_state(node: NodeNames, state: State) -> Names:
@@ -183,8 +184,19 @@ def with_state(node: NodeNames, state: State) -> Names:
     return Names(node=node, state=state, peers=peers, identities=shown)
 
 
-def _parts(key: ObjectKey | None) -> list[str] | None:
-    return [key.kind, key.cluster, key.namespace, key.name] if key else None
+def packed(reference: RuleReference) -> list[Any]:
+    """A reference as JSON."""
+    key = reference.policy
+    policy = [key.kind, key.cluster, key.namespace, key.name] if key else None
+    return [reference.tier, policy, reference.index, reference.section]
+
+
+def unpacked(parts: Sequence[Any]) -> RuleReference:
+    """What `packed` gave. Raises ValueError or TypeError."""
+    tier, policy, index, section = parts
+    return RuleReference(
+        tier=tier, policy=ObjectKey(*policy) if policy else None, index=index, section=section
+    )
 
 
 def _node_names(content: Any) -> NodeNames:
@@ -203,10 +215,5 @@ def _node_names(content: Any) -> NodeNames:
             )
             for endpoint, interface, index, identity, addresses in content["endpoints"]
         ),
-        references={
-            int(number): RuleReference(
-                tier=tier, policy=ObjectKey(*policy) if policy else None, index=index, section=section
-            )
-            for number, tier, policy, index, section in content["references"]
-        },
+        references={int(number): unpacked(parts) for number, *parts in content["references"]},
     )

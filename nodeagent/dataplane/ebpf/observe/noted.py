@@ -1,5 +1,7 @@
 """What the policy driver carried out last, for jobs that run beside it in other threads."""
 
+from collections.abc import Callable
+
 from nodeagent.drivers import DesiredPolicy, Driver, ObjectReport
 
 
@@ -9,12 +11,16 @@ class NotedDriver:
 
     def __init__(self, inner: Driver[DesiredPolicy]) -> None:
         self._inner = inner
+        self.before_first: Callable[[], None] = lambda: None
+        """Called before the first round touches anything; must not raise."""
         self.name = type(inner).__name__
         self.done: DesiredPolicy | None = None
         self.turn = 0
 
     def converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
         """As the inner one."""
+        if self.turn == 0:
+            self.before_first()
         self.turn += 1
         try:
             reports = self._inner.converge(desired)
