@@ -41,5 +41,5 @@ def run(state_dir: Path, metrics: str = "") -> int:
     drivers = Drivers(policy=noted, tunnels=tunnels, routes=RouteDriver(settings.interface))
     if settings.metrics:
         serve(AgentMetrics(policy.generation, state_dir, (noted, totals, flows)), settings.metrics)
-    asyncio.run(run_agent(settings, drivers, keys.public, watchers))
+    asyncio.run(run_agent(settings, drivers, keys.public, watchers, totals))
     return 0

@@ -78,7 +78,7 @@ class RuleTotals:
         changed = {
             rule: count
             for rule, count in self.totals.items()
-            if rule.policy is not None and self._told.get(rule, NOTHING) != count
+            if rule.policy is not None and rule.index is not None and self._told.get(rule, NOTHING) != count
         }
         return dict(list(changed.items())[:most])
 
