@@ -47,7 +47,9 @@ def named(node: str, agents: Iterable[AgentSettings]) -> AgentSettings:
         raise NotFound(f"no agent of a node {node!r} on this machine", hint=f"here are: {names}")
     if len(found) > 1:
         folders = ", ".join(sorted(str(s.state_dir) for s in found))
-        raise InvalidInput(f"several agents are of a node {node!r}", hint=f"choose by --state-dir: {folders}")
+        raise InvalidInput(
+            f"several agents are of a node {node!r}", hint=f"write CLUSTER/NAME, or --state-dir: {folders}"
+        )
     return found[0]
 
 

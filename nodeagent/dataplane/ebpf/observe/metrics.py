@@ -58,7 +58,7 @@ class AgentMetrics(Collector):
         )
         for reason, count in found.items():
             if reason != "event lost":
-                family.add_metric([reason.replace(" ", "_")], count)
+                family.add_metric([reason.lower().replace(" ", "_").replace("-", "_")], count)
         yield family
         lost = found["event lost"]
         yield CounterMetricFamily(
