@@ -32,6 +32,9 @@ the other; request and answer share one.
 Updates count from the finished words (a `DesiredPolicy`, the input of a tool) to the return; a tool's start is in its figure, as it is where
 Calico's agent runs it. "At random" is a median of single test runs over different peers: the caches are cold, and the programs of the
 look-ups alone pay for that one by one, so that their sum may exceed the whole.
+
+The agent is a real process beside a control plane that says one world: what it takes of memory grows by some 3 KiB an identity (documents are kept as the bytes
+that they came as; as Python's objects they took 1.6 KiB more each, 160 MiB in all). 60 MiB are what Python and the libraries take before anything is known.
 """,
 }
 """What is said under an area's table."""

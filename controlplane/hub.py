@@ -30,6 +30,8 @@ OWN_KINDS = frozenset(
         "Namespace",
         "ServiceAccount",
         "CiliumCIDRGroup",
+        "HostEndpoint",
+        "Profile",
         *POLICY_KINDS,
     }
 )

@@ -17,9 +17,10 @@ from federation.doors.documents import (
 from federation.errors import Conflict, InvalidInput, NotFound, Overlap
 from federation.identities import security_labels
 from federation.kinds.identity import IdentitySpec
-from federation.policy.conditions import enforceable
+from federation.policy.conditions import enforceable, enforceable_host, enforceable_profile
+from federation.policy.hosts import profile_of
 from federation.policy.resolution import BUILT_IN
-from federation.resources.metadata import AnyResource, Metadata, ObjectKey, Resource, Status
+from federation.resources.metadata import AnyResource, Condition, Metadata, ObjectKey, Resource, Status
 
 
 async def admit(work: UnitOfWork, resource: AnyResource) -> AnyResource:
@@ -36,6 +37,8 @@ async def dismiss(work: UnitOfWork, resource: AnyResource) -> None:
         await work.claim(resource.key, ())
     if resource.kind == "Endpoint":
         await collect_identity(work, resource.status.identity, resource.key)
+    if resource.kind == "HostEndpoint":
+        await _settle_hosts(work, await _node_of(work, resource), gone=resource.key)
 
 
 async def _dependents(work: UnitOfWork, resource: AnyResource) -> AsyncIterator[AnyResource]:
@@ -73,7 +76,7 @@ async def _node(work: UnitOfWork, node: AnyResource) -> AnyResource:
                 prefix.version == p.version and prefix.overlaps(p) for p in other.spec.pod_prefixes
             ):
                 raise Overlap(f"{node.key}: pod prefix {prefix} overlaps one of {other.key}")
-    await work.claim(node.key, node.spec.addresses)
+    await _settle_hosts(work, node)
     return node
 
 
@@ -119,10 +122,56 @@ async def _policy(work: UnitOfWork, policy: AnyResource) -> AnyResource:
         await _needed(work, ObjectKey("Cluster", "", "", policy.metadata.cluster), policy)
     groups = await work.all_of("CiliumCIDRGroup") if policy.kind in CILIUM_KINDS else []
     found = enforceable(without_services(policies_of(policy, surroundings(groups, policy.metadata.cluster))))
-    known = next((c for c in policy.status.conditions if c.type == found.type), None)
+    return _with_condition(work, policy, found)
+
+
+def _with_condition(work: UnitOfWork, resource: AnyResource, found: Condition) -> AnyResource:
+    """The resource with its one condition, which keeps its time while it says the same."""
+    known = next((c for c in resource.status.conditions if c.type == found.type), None)
     is_same = known is not None and replace(known, since="") == found
     condition = replace(found, since=known.since if known and is_same else work.now)
-    return replace(policy, status=replace(policy.status, conditions=(condition,)))
+    return replace(resource, status=replace(resource.status, conditions=(condition,)))
+
+
+async def _host_endpoint(work: UnitOfWork, resource: AnyResource) -> AnyResource:
+    """Its node must be there, and the addresses that it expects nobody else's."""
+    await _needed(work, ObjectKey("Cluster", "", "", resource.metadata.cluster), resource)
+    node, standing = await _node_of(work, resource), await work.find(resource.key)
+    if standing is not None and standing.spec.node != resource.spec.node:
+        await _settle_hosts(work, await _node_of(work, standing), gone=resource.key)
+    await _settle_hosts(work, node, wanted=resource)
+    return _with_condition(work, resource, enforceable_host())
+
+
+async def _node_of(work: UnitOfWork, host_endpoint: AnyResource) -> AnyResource:
+    key = ObjectKey("Node", host_endpoint.metadata.cluster, "", host_endpoint.spec.node)
+    return await _needed(work, key, host_endpoint)
+
+
+async def _settle_hosts(
+    work: UnitOfWork, node: AnyResource, *, wanted: AnyResource | None = None, gone: ObjectKey | None = None
+) -> None:
+    """Claim a node's addresses, and for its host endpoints (`wanted` is new or changed) what they expect beyond: each for the first
+    that does, since several may expect one. Raises Overlap."""
+    listed = {r.key: r for r in await work.all_of("HostEndpoint", node.metadata.cluster)}
+    if wanted is not None:
+        listed[wanted.key] = wanted
+        await work.claim(wanted.key, ())
+    own = [r for key, r in sorted(listed.items()) if r.spec.node == node.metadata.name]
+    for each in own:
+        await work.claim(each.key, ())
+    await work.claim(node.key, node.spec.addresses)
+    taken = set(node.spec.addresses)
+    for each in own:
+        if each.key != gone:
+            await work.claim(each.key, [a for a in dict.fromkeys(each.spec.expected_ips) if a not in taken])
+            taken.update(each.spec.expected_ips)
+
+
+async def _profile(work: UnitOfWork, profile: AnyResource) -> AnyResource:
+    await _of_cluster(work, profile)
+    (policy,) = without_services((profile_of(profile),))
+    return _with_condition(work, profile, enforceable_profile(policy))
 
 
 async def _of_cluster(work: UnitOfWork, resource: AnyResource) -> AnyResource:
@@ -152,16 +201,22 @@ def _join(values: Any) -> str:
 
 
 PLACES = ("Namespace", "ServiceAccount", "CiliumCIDRGroup", "NetworkSet")
+HOSTS = ("HostEndpoint", "Profile")
 """What may be of one cluster, besides policies, nodes and endpoints."""
 DEPENDENTS: dict[str, dict[str, Callable[[AnyResource, str, str], bool]]] = {
     "Cluster": {
         "Node": lambda other, name, _: other.metadata.cluster == name,
         "Endpoint": lambda other, name, _: other.metadata.cluster == name,
         "Link": lambda other, name, _: name in other.spec.clusters,
-        **dict.fromkeys((*POLICY_KINDS, *PLACES), lambda other, name, _: other.metadata.cluster == name),
+        **dict.fromkeys(
+            (*POLICY_KINDS, *PLACES, *HOSTS), lambda other, name, _: other.metadata.cluster == name
+        ),
     },
     "Tier": {kind: lambda other, name, _: other.spec.tier == name for kind in CALICO_KINDS},
-    "Node": {"Endpoint": lambda other, name, home: (other.metadata.cluster, other.spec.node) == (home, name)},
+    "Node": dict.fromkeys(
+        ("Endpoint", "HostEndpoint"),
+        lambda other, name, home: (other.metadata.cluster, other.spec.node) == (home, name),
+    ),
 }
 """By kind, who may name it, and how to see that."""
 
@@ -172,4 +227,6 @@ ADMISSION: dict[str, Callable[[UnitOfWork, AnyResource], Awaitable[AnyResource]]
     "Link": _link,
     **dict.fromkeys(POLICY_KINDS, _policy),
     **dict.fromkeys(PLACES, _of_cluster),
+    "HostEndpoint": _host_endpoint,
+    "Profile": _profile,
 }

@@ -198,8 +198,15 @@ class Agent:
             )
             self.book.went_wrong(f"{key}: {message}")
         self.book.note(revision_enforced=wanted.revision, drivers=self.reconciler.drivers.names())
+        self._note_drift()
         self._has_word = True
         self._report()
+
+    def _note_drift(self) -> None:
+        drifts, last = self.reconciler.drifts, self.reconciler.last_drift
+        if last is not None and drifts != self.book.status.drifts:
+            said = f"{last.key}: {last.message}"
+            self.book.note(drifts=drifts, last_drift=said, last_drift_at=self.clock.now())
 
     def _report(self) -> None:
         """Hand on what is enforced now. Before the first round there is nothing to tell: the last report still holds."""

@@ -9,8 +9,9 @@ from federation.compiler.compiler import Compiler
 from federation.doors.documents import CILIUM_KINDS
 from federation.identities import HOST, REMOTE_NODE, IdentityNumber
 from federation.kinds.endpoint import Endpoint
+from federation.policy.failsafe import FAILSAFE, Failsafe
 from federation.policy.tables import Tables
-from federation.policy.world import LabelledNets
+from federation.policy.world import Host, LabelledNets
 from federation.resources.metadata import AnyResource, ObjectKey
 from nodeagent.control.replica import Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
@@ -26,6 +27,7 @@ from nodeagent.drivers import (
     Touched,
 )
 from nodeagent.feed import change_of, sets_in_namespaces
+from nodeagent.homes import Homes
 from tunnels.peers import mesh_peers
 
 GROUPS = "CiliumCIDRGroup"
@@ -36,10 +38,11 @@ SPARE_BITS = 64
 
 
 class Decider:
-    """From states to what node `me` is to be. Each decision costs what has changed since the last one, and depends on the state only."""
+    """From states to what node `me` is to be, whose host endpoints let `failsafe` ports pass. Each decision costs what has changed since the last one, and depends on the state only."""
 
-    def __init__(self, me: ObjectKey) -> None:
+    def __init__(self, me: ObjectKey, failsafe: Failsafe = FAILSAFE) -> None:
         self._me = me
+        self._failsafe = failsafe
         self._last: tuple[State, Desired] | None = None
         self._serial = 0
         self._journal = Journal()
@@ -66,7 +69,8 @@ class Decider:
         self._here: dict[ObjectKey, Endpoint] = {}
         self._addresses = Addresses()
         self._sets: dict[str, LabelledNets] = {}
-        self._compiler = Compiler(self._is_local)
+        self._homes = Homes()
+        self._compiler = Compiler(self._is_local, self._is_own, self._failsafe)
         self._last = None
 
     def _decide(self, state: State) -> Desired:
@@ -80,7 +84,8 @@ class Decider:
         change = change_of(pairs, self._resources[GROUPS])
         if not kinds.isdisjoint((SETS, SPACES)):
             change = replace(change, network_sets={**change.network_sets, **self._set_changes()})
-        delta = self._compiler.apply(change)
+        hosts, faces = self._homes.take_changes()
+        delta = self._compiler.apply(replace(change, hosts=hosts, faces=faces))
         if self._is_sparse() and self._last is not None:
             self._begin()  # a build gives numbers without gaps
             return self._decide(state)
@@ -115,11 +120,15 @@ class Decider:
         if one.kind == "Endpoint":
             is_here = after is not None and _is_of(after, self._me)
             _put(self._here, one.key, after if is_here else None)
-        if one.kind in ("Endpoint", "Node"):
+        self._homes.take(before, after)
+        if one.kind in ("Endpoint", "Node", "HostEndpoint"):
             self._addresses.replace(one.key, identities_of(after, self._me))
 
     def _is_local(self, endpoint: Endpoint) -> bool:
         return _is_of(endpoint, self._me) and bool(endpoint.spec.addresses)
+
+    def _is_own(self, host: Host) -> bool:
+        return (host.cluster, host.name) == (self._me.cluster, self._me.name)
 
     def _is_sparse(self) -> bool:
         """Whether a build would do with bits of lower numbers, of which a kernel's row has so many and no more."""
@@ -134,6 +143,7 @@ class Decider:
             tables=tables,
             addresses=dict(self._addresses.known),
             attachments=tuple(_attachments(self._here, tables)),
+            hosts=tuple(self._homes.attachments((self._me.cluster, self._me.name), tables.hosts)),
         )
 
     def _paths(self, changed: set[str]) -> tuple[DesiredTunnels, DesiredRoutes]:
@@ -216,11 +226,14 @@ def _is_of(endpoint: Endpoint, node: ObjectKey) -> bool:
 
 
 def identities_of(resource: AnyResource | None, me: ObjectKey) -> dict[Address, IdentityNumber]:
-    """The identity at each address of an endpoint, or of a node (also the one inside tunnels)."""
+    """The identity at each address of an endpoint, of a node (also the one inside tunnels), or that a node's host endpoint expects."""
     if resource is None:
         return {}
     if resource.kind == "Endpoint":
         return dict.fromkeys(resource.spec.addresses, IdentityNumber(resource.status.identity))
+    if resource.kind == "HostEndpoint":
+        is_mine = (resource.metadata.cluster, resource.spec.node) == (me.cluster, me.name)
+        return dict.fromkeys(resource.spec.expected_ips, HOST if is_mine else REMOTE_NODE)
     number = HOST if resource.key == me else REMOTE_NODE
     found = list(resource.spec.addresses)
     if resource.status.tunnel_address:

@@ -10,10 +10,12 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Any, Protocol, TypeVar
 
 from federation.identities import IdentityNumber
-from federation.policy.tables import Tables
+from federation.policy.tables import HostClasses, Tables
 from tunnels.peers import TunnelPeer
 
 Address = IPv4Address | IPv6Address
+DRIFT = "drift"
+"""Reason of a report: the kernel moved without us, and was put right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class ObjectReport:
     key: str
     is_ok: bool
     reason: str = ""
-    """Stable word when not ok: an error's `code`."""
+    """Stable word when not ok: an error's `code`; DRIFT when it is ok again, and was altered by hand."""
     message: str = ""
 
 
@@ -39,6 +41,19 @@ class Attachment:
     addresses: tuple[Address, ...]
     mac: bytes = b""
     """Six bytes: what it sends comes from there; none: from anywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAttachment:
+    """A host endpoint of this node, and its lists."""
+
+    host_endpoint: str
+    """ObjectKey.path."""
+    interface: str
+    """`*`: all interfaces that no other host endpoint names; empty: the one that has one of the addresses."""
+    classes: HostClasses
+    addresses: tuple[Address, ...] = ()
+    """Those that it expects; there may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,8 @@ class DesiredPolicy:
     addresses: Mapping[Address, IdentityNumber] = field(default_factory=dict)
     """Identity of every known endpoint of every visible cluster, of this node's own addresses (HOST) and other nodes' (REMOTE_NODE)."""
     attachments: tuple[Attachment, ...] = ()
+    hosts: tuple[HostAttachment, ...] = ()
+    """This node's own host endpoints; for one interface the first that is for it. No driver of this release polices them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """From resources that changed to the change of the world that policy is compiled from. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from federation.compiler.change import Change
 from federation.doors.documents import CILIUM_KINDS, POLICY_KINDS, policies_of, surroundings, without_services
+from federation.policy.hosts import profile_of
 from federation.policy.model import Policy
-from federation.policy.world import LabelledNets, host_of, nets_of, sets_with_namespaces
+from federation.policy.world import LabelledNets, nets_of, sets_with_namespaces
 from federation.resources.metadata import AnyResource, ObjectKey
 
 Pair = tuple[AnyResource | None, AnyResource | None]
@@ -21,9 +22,7 @@ def change_of(pairs: Iterable[Pair], groups: Mapping[ObjectKey, AnyResource]) ->
         one = after or before
         if one is None:
             continue
-        place = _place(one)
-        if place is not None:
-            field, key = place
+        for field, key in _places(one):
             found.setdefault(field, {})[key] = _value(field, after, groups)
     return Change(**found)
 
@@ -36,29 +35,28 @@ def sets_in_namespaces(
     return {nets.name: nets for nets in sets_with_namespaces(map(nets_of, sets), labels)}
 
 
-def _place(resource: AnyResource) -> tuple[str, Any] | None:
-    """Which map of a change holds it, and under which key."""
+def _places(resource: AnyResource) -> Iterator[tuple[str, Any]]:
+    """Which maps of a change hold it, and under which keys. Nodes and host endpoints come together (see `homes`)."""
     meta = resource.metadata
     match resource.kind:
         case "Tier":
-            return "tiers", meta.name
+            yield "tiers", meta.name
         case "Identity":
-            return "identities", resource.spec.number
+            yield "identities", resource.spec.number
         case "Endpoint":
-            return "endpoints", resource.key
-        case "Node":
-            return "hosts", (meta.cluster, meta.name)
+            yield "endpoints", resource.key
         case "Cluster":
-            return "cluster_labels", meta.name
+            yield "cluster_labels", meta.name
         case "Namespace":
-            return "namespace_labels", (meta.cluster, meta.name)
+            yield "namespace_labels", (meta.cluster, meta.name)
         case "ServiceAccount":
-            return "account_labels", (meta.cluster, meta.namespace, meta.name)
-        case kind if kind in POLICY_KINDS:
-            return "policies", resource.key
+            yield "account_labels", (meta.cluster, meta.namespace, meta.name)
+        case "Profile":
+            yield from ((name, (meta.cluster, meta.name)) for name in ("profiles", "profile_labels"))
         case "GlobalNetworkSet":
-            return "network_sets", str(resource.key)
-    return None
+            yield "network_sets", str(resource.key)
+        case kind if kind in POLICY_KINDS:
+            yield "policies", resource.key
 
 
 def _value(field: str, resource: AnyResource | None, groups: Mapping[ObjectKey, AnyResource]) -> Any:
@@ -69,8 +67,10 @@ def _value(field: str, resource: AnyResource | None, groups: Mapping[ObjectKey, 
             return _policies(resource, groups)
         case "network_sets":
             return nets_of(resource)
-        case "hosts":
-            return host_of(resource)
+        case "profiles":
+            return next(iter(without_services((profile_of(resource),))))
+        case "profile_labels":
+            return resource.spec.labels_to_apply
         case "identities":
             return resource.spec.labels
         case "cluster_labels" | "namespace_labels" | "account_labels":

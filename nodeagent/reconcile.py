@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.errors import CausewayError
-from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, Driver, ObjectReport, TunnelsDriver
+from nodeagent.drivers import (
+    DRIFT,
+    Desired,
+    DesiredPolicy,
+    DesiredRoutes,
+    Driver,
+    ObjectReport,
+    TunnelsDriver,
+)
 from nodeagent.pace import Clock, SystemClock, ceiling
 
 Faults = tuple[ObjectReport, ...]
@@ -39,6 +47,9 @@ class Reconciler:
         self.resync_seconds = resync_seconds
         self.faults: Faults = ()
         """What the drivers could not do in the last round."""
+        self.drifts = 0
+        """How often something was found altered by hand, and put right, since the start."""
+        self.last_drift: ObjectReport | None = None
         self._clock = clock or SystemClock()
         self._latest: Desired | None = None
         self._wake = asyncio.Event()
@@ -100,6 +111,9 @@ class Reconciler:
                     break  # no path opens before what polices it stands; what stands already, stays
             else:
                 faults += [report for report in reports if not report.is_ok]
+                drifted = [report for report in reports if report.reason == DRIFT]
+                if drifted:
+                    self.drifts, self.last_drift = self.drifts + len(drifted), drifted[-1]
         return tuple(faults)
 
 

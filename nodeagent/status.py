@@ -37,6 +37,11 @@ class AgentStatus:
     """Revision of the last finished round; `faults` says what of it the kernel does not carry out."""
     faults: Faults = ()
     """Everything that is wrong now."""
+    drifts: int = 0
+    """How often something of ours was found altered by hand, and put right, since the start."""
+    last_drift: str = ""
+    """What was found the last time."""
+    last_drift_at: datetime | None = None
     drivers: Mapping[str, str] = field(default_factory=dict)
     """Part (policy, tunnels, routes) to the name of what makes it so."""
     cache: str = "ok"
@@ -147,12 +152,18 @@ def _status_of(content: dict[str, Any]) -> AgentStatus:
     known = {f.name for f in fields(AgentStatus)}
     if set(content) != known:
         raise ValueError(f"fields are missing or unknown: {', '.join(sorted(known ^ set(content)))}")
-    for name, kind in (("pid", int), ("revision_wanted", int), ("revision_enforced", int), ("drivers", dict)):
+    for name, kind in (
+        ("pid", int),
+        ("drifts", int),
+        ("revision_wanted", int),
+        ("revision_enforced", int),
+        ("drivers", dict),
+    ):
         if not isinstance(content[name], kind):
             raise TypeError(f"{name} is {content[name]!r}")
     if content["pid"] <= 0:
         raise ValueError(f"pid is {content['pid']}")
-    for name in ("started", "connected_since", "last_error_at"):
+    for name in ("started", "connected_since", "last_error_at", "last_drift_at"):
         moment = content[name]
         content[name] = datetime.fromisoformat(moment) if moment is not None or name == "started" else None
     content["faults"] = tuple((str(key), str(reason), str(said)) for key, reason, said in content["faults"])

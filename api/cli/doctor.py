@@ -1,5 +1,6 @@
 """`causeway doctor`: what this machine has and lacks, what each lack costs, what to do. Every check really tries."""
 
+import json
 import os
 import shutil
 import socket
@@ -74,7 +75,7 @@ def doctor(
 def machine(host: Host) -> Iterator[Finding]:
     """Every check of this machine, in order."""
     for check in (
-        rights, kernel, bpf_filesystem, traffic_control, bcc, headers, wireguard, tools, ports, state, control_groups,
+        rights, kernel, features, bpf_filesystem, traffic_control, bcc, headers, wireguard, tools, ports, state, control_groups,
     ):  # fmt: skip
         try:
             yield check(host)
@@ -104,6 +105,31 @@ def kernel(host: Host) -> Finding:
         return Finding(check="kernel", level="fail", found=release, lost=lost, todo="run Linux 5.10 or newer")
     has_types = (host.root / "sys/kernel/btf/vmlinux").exists()
     return Finding(check="kernel", level="ok", found=f"{release}, {'with' if has_types else 'without'} BTF")
+
+
+LOST = {
+    "ring buffer": "no policy: the programs do not load (Linux 5.8 has it)",
+    "batches": "changes of policy cost a system call for each entry (Linux 5.6 has them)",
+    "coarse clock": "some nanoseconds a packet (Linux 5.11 has it)",
+}
+
+
+def features(host: Host) -> Finding:
+    """What of bpf(2) the programs and the agent use, each tried."""
+    done = host.run([host.python, "-m", "nodeagent.dataplane.ebpf.upkeep.features"])
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        lost = "no policy: nothing can be loaded"
+        return Finding(check="bpf(2)", level="fail", found=said, lost=lost, todo="run as root")
+    has = json.loads(done.stdout)
+    missing = [name for name in LOST if not has.get(name)]
+    if not missing:
+        return Finding(check="bpf(2)", level="ok", found=", ".join(LOST))
+    level = "fail" if "ring buffer" in missing else "warn"
+    lost = "; ".join(LOST[name] for name in missing)
+    return Finding(
+        check="bpf(2)", level=level, found=f"no {', no '.join(missing)}", lost=lost, todo="a newer kernel"
+    )
 
 
 def bpf_filesystem(host: Host) -> Finding:

@@ -12,6 +12,7 @@ from api.cli.simulate import Cluster
 from federation.doors.documents import POLICY_KINDS
 from federation.errors import InvalidInput
 from federation.kinds.registry import KINDS
+from federation.policy.hosts import governed
 from federation.policy.world import world_of
 from federation.resources.codec import decode
 from federation.simulation.probes import Judge
@@ -19,7 +20,7 @@ from federation.simulation.reading import Simulation, read
 from federation.simulation.words import reason
 
 STATE = (
-    "Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", *POLICY_KINDS,
+    "Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", "HostEndpoint", "Profile", *POLICY_KINDS,
 )  # fmt: skip
 """Kinds of the live state that bear on a verdict."""
 FORMATS = ("text", "json", "yaml")
@@ -59,7 +60,7 @@ def _live(client: Client) -> Simulation:
         if kind.name in STATE
         for item in client.all(f"/api/v1/{kind.plural}")
     ]
-    return Simulation(world=world_of(resources), on_host={}, passed_over={})
+    return Simulation(world=governed(world_of(resources), resources), on_host={}, passed_over={})
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from api.lab.topology import PORT, Workload
 from federation.errors import DriverError
 from federation.kinds.registry import KINDS
 from federation.policy.evaluate import Engine
+from federation.policy.hosts import governed
 from federation.policy.parties import Probe
 from federation.policy.tables import Verdict
 from federation.policy.world import world_of
@@ -99,7 +100,7 @@ def predict(lab: Lab) -> Matrix:
         for kind in KINDS
         for item in client.ask("GET", f"/api/v1/{kind.plural}", limit=5000)["items"]
     ]
-    engine = Engine(world_of(resources))
+    engine = Engine(governed(world_of(resources), resources))
     linked = {frozenset(r.spec.clusters) for r in resources if r.kind == "Link"}
     return {
         cell: has_path and engine.decide(probe).verdict is Verdict.ALLOW

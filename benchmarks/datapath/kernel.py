@@ -25,7 +25,7 @@ from nodeagent.dataplane.ebpf import probe
 from nodeagent.drivers import DesiredPolicy
 
 SIZES = (10, 1_000, 100_000)
-LISTS = (1, 10, 100, 500)
+LISTS = (1, 10, 100, 1_000)
 SIZE_OF_LISTS = 10_000
 CACHED_LIST = 100
 """Rules of a list that keeps its answers."""

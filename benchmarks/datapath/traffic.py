@@ -20,7 +20,7 @@ from benchmarks.pods import FIRST_PORT, PORTS, TARGET, on
 from benchmarks.rows import Aim, Row, compared, grown
 from benchmarks.spine.flips import percentile
 
-OWN_LISTS = (100, 500)
+OWN_LISTS = (100, 1_000)
 """Rules on the measured endpoint itself, at SIZE_OF_LISTS peers; with ten it is one of the sizes."""
 SIZE_OF_LISTS = 10_000
 STREAMED = (SIZES[0], SIZE_OF_LISTS, SIZES[-1])

@@ -8,11 +8,15 @@ from federation.identities import IdentityNumber
 from federation.kinds.endpoint import Endpoint
 from federation.kinds.tier import Tier
 from federation.policy import model
-from federation.policy.tables import CompiledRule
+from federation.policy.tables import CompiledRule, HostClasses
 from federation.policy.world import Backend, Host, LabelledNets, Labels, World
 from federation.resources.metadata import ObjectKey
 
 Lists = tuple[tuple[CompiledRule, ...], tuple[CompiledRule, ...]]
+MAPS = (
+    "tiers", "endpoints", "hosts", "services", "namespace_labels", "account_labels", "cluster_labels", "profiles", "profile_labels",
+)  # fmt: skip
+"""What a change and a world hold alike, by the same keys (identities too)."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -28,6 +32,10 @@ class Change:
     identities: Mapping[IdentityNumber, Labels | None] = field(default_factory=dict)
     endpoints: Mapping[ObjectKey, Endpoint | None] = field(default_factory=dict)
     hosts: Mapping[tuple[str, str], Host | None] = field(default_factory=dict)
+    faces: Mapping[tuple[str, str], tuple[Host, ...]] = field(default_factory=dict)
+    """The same hosts as their further host endpoints have them, if they have several (see `World.faces`)."""
+    profiles: Mapping[tuple[str, str], model.Policy | None] = field(default_factory=dict)
+    profile_labels: Mapping[tuple[str, str], Labels | None] = field(default_factory=dict)
     services: Mapping[tuple[str, str, str], tuple[Backend, ...] | None] = field(default_factory=dict)
     namespace_labels: Mapping[tuple[str, str], Labels | None] = field(default_factory=dict)
     account_labels: Mapping[tuple[str, str, str], Labels | None] = field(default_factory=dict)
@@ -36,7 +44,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """New values; None or 0: gone. When `is_in_place`, writing the first rows, then classes and subjects, then the rows that are
+    """New values; None or 0: gone. When `is_in_place`, writing the first rows, then classes, subjects and hosts, then the rows that are
     to stay shows no packet a verdict that neither the old nor the new tables give. Otherwise rows and lists mean something else
     together: the new tables have to be written beside the old and switched to."""
 
@@ -47,6 +55,7 @@ class Delta:
     prefix_rows: Mapping[model.Prefix, int | None] = field(default_factory=dict)
     classes: Mapping[int, Lists | None] = field(default_factory=dict)
     subjects: Mapping[ObjectKey, int | None] = field(default_factory=dict)
+    hosts: Mapping[ObjectKey, HostClasses | None] = field(default_factory=dict)
     is_in_place: bool = True
 
 
@@ -65,14 +74,20 @@ def difference(old: World, new: World) -> Change:
         return of(getattr(old, name), getattr(new, name))
 
     policies = of(_by_document(old), _by_document(new))
-    names = (
-        "tiers", "identities", "endpoints", "hosts", "services", "namespace_labels", "account_labels", "cluster_labels",
-    )  # fmt: skip
+    faces = of(_faces(old), _faces(new))
     return Change(
+        faces={place: found or () for place, found in faces.items()},
         policies={key: found or () for key, found in policies.items()},
         network_sets=of(_sets(old), _sets(new)),
-        **{name: maps(name) for name in names},
+        **{name: maps(name) for name in ("identities", *MAPS)},
     )
+
+
+def _faces(world: World) -> dict[tuple[str, str], tuple[Host, ...]]:
+    found: dict[tuple[str, str], list[Host]] = {}
+    for face in world.faces:
+        found.setdefault((face.cluster, face.name), []).append(face)
+    return {place: tuple(faces) for place, faces in found.items()}
 
 
 def _by_document(world: World) -> dict[ObjectKey, tuple[model.Policy, ...]]:

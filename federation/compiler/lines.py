@@ -1,5 +1,5 @@
-"""Rules to lines: one rule as the lines that a kernel can walk, for one subject. Conditions on the subject's own side are
-decided here, so they cost nothing later.
+"""Rules to lines: one rule as the lines that a kernel can walk, for one subject. Conditions on a workload's own side are
+decided here, so they cost nothing later; on a host's they are asked by lines.
 
 What a line cannot say of its own comes before it as a `SKIP`: a line that, when it matches, jumps over the rest of its rule.
 """
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
-from federation.compiler.holders import Holders, served
-from federation.compiler.predicates import (
+from federation.compiler.peers.holders import Holders, served
+from federation.compiler.peers.predicates import (
     ANY_KIND,
     UNWANTED,
     NetsPredicate,
@@ -17,7 +17,7 @@ from federation.compiler.predicates import (
     PortPredicate,
     Predicate,
 )
-from federation.compiler.prefixes import code_of
+from federation.compiler.peers.prefixes import code_of
 from federation.policy import model
 from federation.policy.matching import Matcher
 from federation.policy.parties import Party
@@ -28,6 +28,8 @@ from federation.rules.protocols import WITH_PORTS
 
 ANY_PORT = (0, 65535)
 SKIP = "Skip"
+LEAVE = "Leave"
+"""The action of a line after which the list decides nothing."""
 WHOLE: dict[int, Prefix] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 Range = tuple[int, int]
 
@@ -46,7 +48,11 @@ class Line:
     """A compiled rule before predicates have their bits."""
 
     action: str
-    """A rule's, or SKIP."""
+    """A rule's, or SKIP, or LEAVE."""
+    ahead: int = 0
+    """Of a SKIP: how many lines it goes ahead; 0: to the end of its rule."""
+    is_own: bool = False
+    """Whether it asks the subject's own side in place of the peer."""
     selector: Predicate | None = None
     not_selector: Predicate | None = None
     nets: Predicate | None = None
@@ -76,12 +82,19 @@ class _Case:
     other: model.Match
     version: int
 
+    @property
+    def is_host(self) -> bool:
+        """Whether the subject is a host, or what passes through it."""
+        return is_host(self.subject)
+
     def nets(self, nets: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
         """Those of the family."""
         return tuple(n for n in nets if self.version in (0, n.version))
 
     def named_ports(self, name: str) -> tuple[tuple[int, int], ...]:
-        """(protocol, number) of the subject's ports of that name; none where only a network set makes it what the rule asks."""
+        """(protocol, number) of a workload's ports of that name; none where only a network set makes it what the rule asks."""
+        if self.is_host:
+            return ()
         matcher = self.around.matcher
         is_itself = any(
             matcher.is_itself(self.own, self.subject, self.subject, a)
@@ -104,18 +117,29 @@ def lines_of(
     own, other = (rule.destination, rule.source) if is_in else (rule.source, rule.destination)
     if other.kinds == model.NOBODY:
         return
-    had = subject.versions or {4}
-    actions = {
-        version: action
-        for version in sorted(had)
-        if _is_for(rule, version)
-        and (action := _action_for_subject(surroundings, rule.action, own, subject, version))
-    }
+    if is_host(subject):
+        if own.services and rule.action != "Deny":
+            return  # nobody can ask it: closed
+        own, had = replace(own, services=()), frozenset(WHOLE)
+        actions = {version: rule.action for version in WHOLE if _is_for(rule, version)}
+    else:
+        had = subject.versions or frozenset({4})
+        actions = {
+            version: action
+            for version in sorted(had)
+            if _is_for(rule, version)
+            and (action := _action_for_subject(surroundings, rule.action, own, subject, version))
+        }
     is_alike = actions.keys() == had and len(set(actions.values())) == 1 and not own.services
     for version, action in ({0: actions[min(had)]} if is_alike else actions).items():
         yield from _lines(
             _Case(surroundings, rule, subject, direction, own, other, version if len(had) > 1 else 0), action
         )
+
+
+def is_host(subject: Party) -> bool:
+    """Whether it is a host: its addresses are not all known, and others' pass through it."""
+    return model.PartyKind.HOST in subject.kinds
 
 
 def _is_for(rule: model.Rule, version: int) -> bool:
@@ -129,8 +153,8 @@ def _is_for(rule: model.Rule, version: int) -> bool:
 def _lines(case: _Case, action: str) -> Iterator[Line]:
     rule, other = case.rule, case.other
     unwanted = rule.not_protocol or 0
-    found = []
-    for protocol, own_range, other_range, nets in _port_cases(case):
+    found: list[Line] = []
+    for (protocol, own_range, own_holders), other_range, nets in _port_cases(case):
         if protocol and protocol == unwanted:
             continue
         source, destination = case.ends(own_range, other_range)
@@ -149,10 +173,46 @@ def _lines(case: _Case, action: str) -> Iterator[Line]:
             icmp=rule.icmp or rule.not_icmp,
             is_icmp_negated=rule.icmp is None and rule.not_icmp is not None,
         )
+        if own_holders is not None:
+            found += _unless_holder(case, own_holders)
         found.append(line)
     if found:
+        if case.is_host:
+            yield from _own_skips(case)
         yield from _skips(case)
         yield from found
+
+
+def _own_skips(case: _Case) -> Iterator[Line]:
+    """What a rule asks of a host's side: each condition that does not hold there jumps over the rule."""
+    own, nets = case.own, case.nets(case.own.nets)
+    if (asked := _peer(own, case.subject)) is not None:
+        yield Line(action=SKIP, is_own=True, not_selector=asked)
+    if (unwanted := _unwanted(own)) is not None:
+        yield Line(action=SKIP, is_own=True, selector=unwanted)
+    if nets:
+        yield Line(action=SKIP, is_own=True, not_nets=_nets(nets))
+    if own.not_nets:
+        yield Line(action=SKIP, is_own=True, nets=_nets(own.not_nets))
+    for name in (p for p in own.not_ports if _is_name(p)):
+        for protocol, number in case.around.holders.numbers(str(name)):
+            source, destination = case.ends((number, number), ANY_PORT)
+            yield Line(
+                action=SKIP,
+                is_own=True,
+                selector=_peer(_holder(own), case.subject),
+                nets=PortPredicate(str(name), (protocol, number)),
+                protocol=protocol,
+                source_ports=source,
+                destination_ports=destination,
+            )
+
+
+def _unless_holder(case: _Case, holders: PortPredicate) -> list[Line]:
+    """Jumps over the next line of a rule unless a host's side has the port that the line names."""
+    asked = None if case.own.selector is None else _peer(_holder(case.own), case.subject)
+    last = Line(action=SKIP, is_own=True, not_nets=holders, ahead=2)
+    return [last] if asked is None else [Line(action=SKIP, is_own=True, not_selector=asked, ahead=3), last]
 
 
 def _skips(case: _Case) -> Iterator[Line]:
@@ -238,38 +298,45 @@ def _nets(nets: tuple[Prefix, ...]) -> NetsPredicate | None:
     return NetsPredicate(tuple(sorted(nets, key=code_of))) if nets else None
 
 
-Ports = tuple[int, Range, Range, NetsPredicate | PortPredicate | None]
+Own = tuple[int, Range, PortPredicate | None]
+"""Protocol, own range, and (of a host's ports by name) who on its side has it."""
 
 
-def _port_cases(case: _Case) -> Iterator[Ports]:
-    """Every combination of (protocol, own range, peer's range, peer's prefixes) that the rule's ports come to."""
-    for own_protocol, own_range in _own_ranges(case):
-        for other_protocol, other_range, nets in _peer_ranges(case, own_protocol):
-            yield other_protocol, own_range, other_range, nets
+def _port_cases(case: _Case) -> Iterator[tuple[Own, Range, NetsPredicate | PortPredicate | None]]:
+    """Every combination of (own, peer's range, peer's prefixes) that the rule's ports come to."""
+    for own_protocol, own_range, holders in _own_ranges(case):
+        for protocol, other_range, nets in _peer_ranges(case, own_protocol):
+            yield (protocol, own_range, holders), other_range, nets
 
 
-def _own_ranges(case: _Case) -> Iterator[tuple[int, Range]]:
+def _own_ranges(case: _Case) -> Iterator[Own]:
     match, subject, protocol = case.own, case.subject, case.rule.protocol or 0
     if any(service.has_ports for service in match.services):
         for (proto, n), nets in served(case.around.world, match.services, subject.cluster).items():
             is_own = any(a in net for net in case.nets(nets) for a in subject.addresses)
             if is_own and protocol in (0, proto):
-                yield proto, (n, n)
+                yield proto, (n, n), None
         return
     if not match.ports and not (protocol and match.not_ports):
-        yield protocol, ANY_PORT  # of all protocols: also what has no ports; the exceptions are in `_skips`
+        yield (
+            protocol,
+            ANY_PORT,
+            None,
+        )  # of all protocols: also what has no ports; the exceptions are in `_skips`
         return
     unwanted = numeric(match.not_ports)
     named = [pair for p in match.not_ports if _is_name(p) for pair in case.named_ports(str(p))]
     wanted = numeric(match.ports)
     for each in _with_ports(protocol) if wanted or not match.ports else ():
         without = unwanted + [(n, n) for proto, n in named if proto == each]
-        yield from ((each, ports) for ports in subtract(wanted or [ANY_PORT], without))
+        yield from ((each, ports, None) for ports in subtract(wanted or [ANY_PORT], without))
     for name in (p for p in match.ports if _is_name(p)):
-        for proto, n in case.named_ports(str(name)):
+        numbers = case.around.holders.numbers(str(name)) if case.is_host else case.named_ports(str(name))
+        for proto, n in numbers:
             without = unwanted + [(m, m) for other, m in named if other == proto]
+            holders = PortPredicate(str(name), (proto, n)) if case.is_host else None
             if protocol in (0, proto):
-                yield from ((proto, ports) for ports in subtract([(n, n)], without))
+                yield from ((proto, ports, holders) for ports in subtract([(n, n)], without))
 
 
 def _with_ports(protocol: int) -> tuple[int, ...]:

@@ -1,5 +1,4 @@
-"""HostEndpoint: a node (all of it, or one interface) that policy applies to. Calico's kind; only the simulator judges it in this
-release."""
+"""HostEndpoint: a node (all of it, or one interface) that policy applies to. Calico's kind."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,9 +6,10 @@ from dataclasses import dataclass, field
 from federation.errors import Fault, shown
 from federation.kinds.endpoint import Address, NamedPort
 from federation.kinds.tier import CALICO_VERSIONS
-from federation.resources.kind import Kind
+from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.names import INTERFACE, PORT, annotation_faults, name_faults
+from federation.rules.policies import ENFORCEABLE, WHY
 
 PORT_PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -63,4 +63,17 @@ KIND = Kind(
     spec=HostEndpointSpec,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
+    columns=(
+        Column(title="NODE", value=lambda r: r.spec.node),
+        Column(title="INTERFACE", value=lambda r: r.spec.interface_name),
+        Column(title="EXPECTED IPS", value=lambda r: ",".join(map(str, r.spec.expected_ips))),
+        ENFORCEABLE,
+        Column(title="PROFILES", value=lambda r: ",".join(r.spec.profiles), wide=True),
+        Column(
+            title="LABELS",
+            value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.metadata.labels.items())),
+            wide=True,
+        ),
+        WHY,
+    ),
 )

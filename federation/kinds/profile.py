@@ -1,5 +1,5 @@
-"""Profile: Calico's rules and labels that endpoints get by belonging to it; `kns.<namespace>`, `ksa.<namespace>.<account>`. Only the
-simulator judges it in this release."""
+"""Profile: Calico's rules and labels that endpoints get by belonging to it; `kns.<namespace>`, `ksa.<namespace>.<account>`, or those
+that a HostEndpoint lists."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from federation.errors import Fault
 from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.grammar import label_faults
-from federation.resources.kind import Kind
-from federation.resources.metadata import Resource, Scope, Status
+from federation.resources.kind import Column, Kind
+from federation.resources.metadata import API_VERSION, Resource, Scope, Status
 from federation.rules.model import Rule
 from federation.rules.names import annotation_faults
-from federation.rules.policies import rules_faults
+from federation.rules.policies import ENFORCEABLE, WHY, rules_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,15 @@ def check(profile: Profile) -> Iterable[Fault]:
 KIND = Kind(
     name="Profile",
     plural="profiles",
-    scope=Scope.FEDERATION,
+    scope=Scope.CLUSTER,
     spec=ProfileSpec,
     check=check,
-    accepted_versions=CALICO_VERSIONS,
-)
+    accepted_versions=(API_VERSION, *CALICO_VERSIONS),
+    is_cluster_optional=True,
+    columns=(
+        Column(title="RULES", value=lambda r: f"{len(r.spec.ingress)} in, {len(r.spec.egress)} out"),
+        Column(title="LABELS TO APPLY", value=lambda r: ",".join(f"{k}={v}" for k, v in sorted(r.spec.labels_to_apply.items()))),
+        ENFORCEABLE,
+        WHY,
+    ),
+)  # fmt: skip

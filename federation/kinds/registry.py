@@ -10,10 +10,12 @@ from federation.kinds import (
     endpoint,
     global_network_policy,
     global_network_set,
+    host_endpoint,
     identity,
     link,
     network_policy,
     node,
+    profile,
     tier,
 )
 from federation.resources.kind import Kind
@@ -31,6 +33,8 @@ KINDS: tuple[Kind, ...] = (
     network_policy.STAGED_KIND,
     global_network_set.KIND,
     global_network_set.NAMESPACED_KIND,
+    host_endpoint.KIND,
+    profile.KIND,
     link.KIND,
     *doors.KINDS,
 )

@@ -4,14 +4,20 @@ from collections.abc import Iterable, Iterator
 
 from federation.policy import model
 from federation.policy.model import PartyKind
+from federation.policy.parties import OF_ACCOUNT, OF_NAMESPACE
 from federation.resources.metadata import Condition
 
 ENFORCEABLE = "Enforceable"
+HOSTS_ARE_ENFORCED = False
+"""Whether this release's kernels police hosts. Conditions and agents' reports follow it: the one place to say so once they do."""
+UNPOLICED = "what a host itself sends and gets, and what passes through it, is judged by simulate and explain, not enforced by this release"
 MAX_REASONS = 20
 """Lines of one message; how many more there are is said."""
 
 
-def enforceable(policies: Iterable[model.Policy]) -> Condition:
+def enforceable(
+    policies: Iterable[model.Policy], *, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED
+) -> Condition:
     """True when kernels carry out every rule; else False, the reason and, rule by rule, what happens instead.
 
     `policies` are those of one document. Reasons: `Staged` (kept, judged on request), `Partly` (some of it is closed or not for this
@@ -25,10 +31,33 @@ def enforceable(policies: Iterable[model.Policy]) -> Condition:
             reason="Staged",
             message="it is staged: judged on request, never enforced",
         )
-    if listed and not any(_selects_workloads(policy) for policy in listed):
-        message = "it selects hosts, whose own traffic is judged by simulate and explain, not enforced by this release"
+    if listed and not any(_selects_enforced(policy, are_hosts_enforced) for policy in listed):
+        return Condition(
+            type=ENFORCEABLE, status="False", reason="Hosts", message=f"it selects hosts: {UNPOLICED}"
+        )
+    reasons = [reason for policy in listed for reason in _reasons(policy)]
+    if not are_hosts_enforced and any(policy.is_on_forward for policy in listed):
+        reasons.append(f"applyOnForward: {UNPOLICED}")
+    return _whole_but_for(reasons)
+
+
+def enforceable_host(*, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condition:
+    """Of a HostEndpoint: False while no kernel polices hosts, whatever policies select it."""
+    if are_hosts_enforced:
+        return Condition(type=ENFORCEABLE, status="True", reason="Whole")
+    return Condition(type=ENFORCEABLE, status="False", reason="Hosts", message=UNPOLICED)
+
+
+def enforceable_profile(policy: model.Policy, *, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condition:
+    """Of a Profile. Those of a namespace or a service account are workloads', all others host endpoints'."""
+    if not are_hosts_enforced and not policy.key.name.startswith((f"{OF_NAMESPACE}.", f"{OF_ACCOUNT}.")):
+        message = f"only host endpoints belong to it: {UNPOLICED}"
         return Condition(type=ENFORCEABLE, status="False", reason="Hosts", message=message)
-    reasons = list(dict.fromkeys(reason for policy in listed for reason in _reasons(policy)))
+    return _whole_but_for(_reasons(policy))
+
+
+def _whole_but_for(found: Iterable[str]) -> Condition:
+    reasons = list(dict.fromkeys(found))
     if not reasons:
         return Condition(type=ENFORCEABLE, status="True", reason="Whole")
     shown = reasons[:MAX_REASONS]
@@ -37,8 +66,11 @@ def enforceable(policies: Iterable[model.Policy]) -> Condition:
     return Condition(type=ENFORCEABLE, status="False", reason="Partly", message="; ".join(shown))
 
 
-def _selects_workloads(policy: model.Policy) -> bool:
+def _selects_enforced(policy: model.Policy, are_hosts_enforced: bool) -> bool:
+    """Whether a policy may select what kernels police. A host that no HostEndpoint names is never policed."""
     kinds = policy.subject.kinds
+    if are_hosts_enforced and (kinds is None or PartyKind.HOST_ENDPOINT in kinds):
+        return True
     return policy.stage is model.Stage.NORMAL and (kinds is None or PartyKind.WORKLOAD in kinds)
 
 

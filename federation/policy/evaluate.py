@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from federation.policy import model
+from federation.policy.failsafe import FAILSAFE, Failsafe
 from federation.policy.matching import Asked, Matcher
 from federation.policy.model import PartyKind, Stage
 from federation.policy.parties import Party, Probe, host_party, party_of_endpoint, stranger
@@ -17,11 +18,6 @@ from federation.policy.world import Address, World
 from federation.resources.metadata import ObjectKey
 from federation.rules.protocols import protocol_number
 
-FAILSAFE = {
-    Direction.INGRESS: {(6, 22), (17, 68), *((6, port) for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))},
-    Direction.EGRESS: {(17, 53), (17, 67), *((6, port) for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))},
-}  # fmt: skip
-"""(protocol, port) that host endpoints always let pass, so that nobody locks himself out (Calico's defaults)."""
 ALLOW_PROFILE = "projectcalico-default-allow"
 ICMP_V6 = 58
 
@@ -85,8 +81,9 @@ def evaluate(world: World, probe: Probe) -> Decision:
 class Engine:
     """Judges connections in one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, failsafe: Failsafe = FAILSAFE) -> None:
         self.world = world
+        self.failsafe = failsafe
         self.matcher = Matcher(world)
         self._parties: dict[ObjectKey, Party] = {
             key: party_of_endpoint(world, endpoint) for key, endpoint in world.endpoints.items()
@@ -138,7 +135,7 @@ class Engine:
             is_policed = host is not None and PartyKind.HOST_ENDPOINT in host.kinds
             if host is None or host.key is None or not is_policed or PartyKind.WORKLOAD not in end.kinds:
                 continue
-            run = _Run(self, host, peer, direction, asked, [] if has_trace else None)
+            run = _Run(self, host, end, peer, direction, asked, [] if has_trace else None)
             found = run.forward()
             trace = tuple(run.trace or ())
             yield Hop(host.key, direction, replace(found, trace=trace))
@@ -149,7 +146,7 @@ class Engine:
         """What the policies of one end say."""
         if subject.key is None:
             return OUTSIDE
-        run = _Run(self, subject, peer, direction, asked, [] if has_trace else None)
+        run = _Run(self, subject, subject, peer, direction, asked, [] if has_trace else None)
         decision = run.host() if PartyKind.HOST_ENDPOINT in subject.kinds else run.workload()
         if run.trace is None:
             return decision
@@ -174,6 +171,8 @@ class _Run:
 
     engine: Engine
     subject: Party
+    own: Party
+    """The end on the subject's side: itself, or the workload whose connection passes through a host."""
     peer: Party
     direction: Direction
     asked: Asked
@@ -202,9 +201,9 @@ class _Run:
 
     def host(self) -> SideDecision:
         """A host endpoint: failsafe ports, then each stage; the first that decides is the last."""
-        if (self.asked.protocol, self.asked.destination_port) in FAILSAFE[self.direction]:
+        if self.is_safe():
             return SideDecision(Verdict.ALLOW, None, "failsafe port")
-        for stage in (Stage.UNTRACKED, Stage.PRE_DNAT, Stage.NORMAL):
+        for stage in self.stages():
             tiers = self.engine.tiers(self.subject, self.direction, stage)
             if decision := self.walk(tiers):
                 return decision
@@ -213,14 +212,31 @@ class _Run:
     def forward(self) -> SideDecision:
         """A host endpoint, for what passes through its host: policies with `applyOnForward` only; without a verdict of theirs it
         passes, and profiles are not asked. Failsafe ports come before what is untracked or before DNAT, which cannot tell yet."""
-        is_safe = (self.asked.protocol, self.asked.destination_port) in FAILSAFE[self.direction]
-        for stage in (Stage.UNTRACKED, Stage.PRE_DNAT, Stage.NORMAL):
-            if is_safe and stage is not Stage.NORMAL:
-                continue
+        for stage in (Stage.NORMAL,) if self.is_safe() else self.stages():
             tiers = self.engine.tiers(self.subject, self.direction, stage, is_forward=True)
             if decision := self.walk(tiers):
                 return decision
         return FORWARDED
+
+    def stages(self) -> tuple[Stage, ...]:
+        """When policies are asked. What may be the way back of a connection to a failsafe port is none of untracked policies' matter,
+        which are asked of that too."""
+        asked = self.asked
+        answers = self.engine.failsafe.is_answer
+        if answers(self.direction, asked.protocol, asked.source_port, self.peer_address):
+            return (Stage.PRE_DNAT, Stage.NORMAL)
+        return (Stage.UNTRACKED, Stage.PRE_DNAT, Stage.NORMAL)
+
+    def is_safe(self) -> bool:
+        """Whether the connection is to a failsafe port."""
+        asked = self.asked
+        safe = self.engine.failsafe.is_safe
+        return safe(self.direction, asked.protocol, asked.destination_port, self.peer_address)
+
+    @property
+    def peer_address(self) -> Address | None:
+        """Where the other end is."""
+        return self.asked.source if self.direction is Direction.INGRESS else self.asked.destination
 
     def walk(self, tiers: tuple[TierPolicies, ...]) -> SideDecision | None:
         """The tiers in order; None when nothing decided."""
@@ -246,7 +262,9 @@ class _Run:
     def ask(self, policy: model.Policy, tier: str) -> tuple[str, SideDecision | None] | None:
         """The first rule that matches: its action, and the decision unless it passes. None when none does."""
         for rule in policy.rules(self.direction) or ():
-            why = self.engine.matcher.mismatch(rule, self.subject, self.peer, self.direction, self.asked)
+            why = self.engine.matcher.mismatch(
+                rule, self.subject, self.peer, self.direction, self.asked, self.own
+            )
             self.note(tier, policy.key, rule, why=why)
             if why or rule.action == "Log":
                 continue

@@ -8,12 +8,35 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from federation.doors import calico
+from federation.doors.documents import without_services
 from federation.policy import model
-from federation.policy.world import Address, Host
+from federation.policy.world import Address, Host, World
 from federation.resources.metadata import AnyResource
 
 EVERY_INTERFACE = "*"
 Hosts = dict[tuple[str, str], Host]
+
+
+def governed(
+    world: World, resources: Iterable[AnyResource], cluster: str = "", *, are_services_known: bool = False
+) -> World:
+    """The world with the HostEndpoints and Profiles that are among some resources. `cluster`: of host endpoints that name none."""
+    by_kind: dict[str, list[AnyResource]] = {"HostEndpoint": [], "Profile": []}
+    for resource in resources:
+        by_kind.setdefault(resource.kind, []).append(resource)
+    hosts = dict(world.hosts)
+    faces = govern(hosts, by_kind["HostEndpoint"], cluster)
+    found = {(r.metadata.cluster, r.metadata.name): r for r in by_kind["Profile"]}
+    profiles = {place: profile_of(r) for place, r in found.items()}
+    if not are_services_known:
+        profiles = {place: closed for place, p in profiles.items() for closed in without_services((p,))}
+    return replace(
+        world,
+        hosts=hosts,
+        faces=faces,
+        profiles=profiles,
+        profile_labels={place: r.spec.labels_to_apply for place, r in found.items()},
+    )
 
 
 def govern(hosts: Hosts, endpoints: Iterable[AnyResource], cluster: str) -> tuple[Host, ...]:

@@ -36,14 +36,14 @@ class Matcher:
         """By the ids of a match and a party, which are kept with the answer: an id is good only while its object lives."""
 
     def mismatch(
-        self, rule: model.Rule, subject: Party, peer: Party, direction: Direction, asked: Asked
+        self, rule: model.Rule, subject: Party, peer: Party, direction: Direction, asked: Asked, own: Party
     ) -> str:
-        """Empty when the rule matches; else the field that does not."""
+        """Empty when the rule matches; else the field that does not. `own` is the end on the subject's side."""
         if rule.lacks and rule.action != "Deny":
             return f"{rule.lacks[0]} is not enforced by this release"
         if why := _transport_mismatch(rule, asked):
             return why
-        source, destination = (peer, subject) if direction is Direction.INGRESS else (subject, peer)
+        source, destination = (peer, own) if direction is Direction.INGRESS else (own, peer)
         ends = (
             ("source", rule.source, source, asked.source, asked.source_port),
             ("destination", rule.destination, destination, asked.destination, asked.destination_port),

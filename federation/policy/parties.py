@@ -15,6 +15,10 @@ from federation.rules.protocols import protocol_number
 __all__ = ["Party", "Probe", "host_party", "labels_of", "party_of_endpoint", "protocol_number", "stranger"]
 
 
+OF_NAMESPACE, OF_ACCOUNT = "kns", "ksa"
+"""How names of profiles begin to which workloads belong; a dot follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One question: may a connection go from `source` to `destination`? Ends are endpoints, nodes (keys of kind Node), or bare
@@ -62,8 +66,7 @@ class Party:
 def party_of_endpoint(world: World, endpoint: Endpoint) -> Party:
     """A workload."""
     meta, spec = endpoint.metadata, endpoint.spec
-    account = spec.service_account
-    profiles = (f"kns.{meta.namespace}", *((f"ksa.{meta.namespace}.{account}",) if account else ()))
+    profiles = workload_profiles(meta.namespace, spec.service_account)
     return Party(
         key=endpoint.key,
         kinds=model.WORKLOADS,
@@ -74,6 +77,12 @@ def party_of_endpoint(world: World, endpoint: Endpoint) -> Party:
         ports=spec.ports,
         profiles=profiles,
     )
+
+
+def workload_profiles(namespace: str, account: str) -> tuple[str, ...]:
+    """The profiles to which a workload belongs, by where it lives."""
+    own = (f"{OF_NAMESPACE}.{namespace}",)
+    return (*own, f"{OF_ACCOUNT}.{namespace}.{account}") if account else own
 
 
 def host_party(world: World, host: Host) -> Party:

@@ -34,6 +34,19 @@ class Verdict(IntEnum):
     ALLOW = 1
 
 
+class HostStage(StrEnum):
+    """When a list of a host endpoint is asked. The end of the first two decides nothing: the next stage is asked."""
+
+    UNTRACKED = "untracked"
+    """Before connection tracking; an allow is the last word, and keeps the connection out of it."""
+    PRE_DNAT = "preDNAT"
+    """Of what comes in, before its destination is translated; an allow is the last word."""
+    FORWARD = "forward"
+    """What passes through the host; the end allows."""
+    NORMAL = "normal"
+    """What the host itself gets and sends."""
+
+
 class RuleAction(IntEnum):
     """What a compiled rule does when it matches. PASS goes on at `CompiledRule.next_tier`."""
 
@@ -58,6 +71,9 @@ class CompiledRule:
     """One line of a class's list. All conditions that are asked must hold. Ports are inclusive; (0, 65535) is any."""
 
     action: RuleAction
+    is_own: bool = False
+    """The bits are asked of the connection's own end, the subject's side, in place of the peer. In lists of host endpoints only: what
+    passes through a host has any address on this side, and a host's own ones are not all known."""
     bit: int = NO_BIT
     """Peer's selector."""
     not_bit: int = NO_BIT
@@ -75,7 +91,7 @@ class CompiledRule:
     is_icmp_negated: bool = False
     next_tier: int = 0
     """For PASS: index in the same list where the walk goes on: where the next tier begins (its length, when there is none: allowed), or
-    the next rule of the same tier."""
+    a later rule of the same tier."""
     rule_id: int = 0
     """Key of `Tables.references`; the same id for lines that one rule was expanded to."""
 
@@ -84,6 +100,30 @@ class Fallback(StrEnum):
     """What a subject gets that no policy selects in a direction, or whose every tier passed."""
 
     ALLOW = "Allow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostClasses:
+    """The class numbers of a host endpoint's lists, stage by stage. What comes in or passes through is asked in the order of the fields;
+    each packet meets one of the last two."""
+
+    untracked: int
+    pre_dnat: int
+    """Its egress list is empty."""
+    forward: int
+    normal: int
+
+    def of(self, stage: HostStage) -> int:
+        """The one of a stage."""
+        match stage:
+            case HostStage.UNTRACKED:
+                return self.untracked
+            case HostStage.PRE_DNAT:
+                return self.pre_dnat
+            case HostStage.FORWARD:
+                return self.forward
+            case HostStage.NORMAL:
+                return self.normal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +140,8 @@ class Tables:
     """By class number: (ingress list, egress list), indexed by Direction. The end of a list allows: ends of tiers are rules."""
     subjects: Mapping[ObjectKey, int] = field(default_factory=dict)
     """Class number of each local endpoint."""
+    hosts: Mapping[ObjectKey, HostClasses] = field(default_factory=dict)
+    """Class numbers of each HostEndpoint of this node."""
     references: Mapping[int, RuleReference] = field(default_factory=dict)
 
 

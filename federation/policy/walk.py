@@ -5,7 +5,17 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from federation.identities import IdentityNumber
-from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, Tables, Verdict, covering
+from federation.policy.tables import (
+    NO_BIT,
+    CompiledRule,
+    Direction,
+    HostClasses,
+    HostStage,
+    RuleAction,
+    Tables,
+    Verdict,
+    covering,
+)
 
 ICMP_PROTOCOLS = (1, 58)
 
@@ -21,6 +31,20 @@ class Packet:
     icmp_code: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """What a host endpoint's lists look at. `row` is the peer's; `own_row` that of the end on the host's side: of what passes through
+    the host that is not the host."""
+
+    direction: Direction
+    """In: it comes to the host's interface from outside, wherever it goes then."""
+    row: int
+    own_row: int
+    packet: Packet
+    is_forwarded: bool = False
+    """Whether it passes through the host; else it is the host's own."""
+
+
 def peer_row(tables: Tables, identity: IdentityNumber, address: IPv4Address | IPv6Address) -> int:
     """All bits that are set for a peer: its identity's and its longest prefix's."""
     rows: Any = tables.prefix_rows  # of both families, which never meet
@@ -29,14 +53,15 @@ def peer_row(tables: Tables, identity: IdentityNumber, address: IPv4Address | IP
 
 
 def walk(
-    tables: Tables, class_number: int, direction: Direction, row: int, packet: Packet
+    tables: Tables, class_number: int, direction: Direction, row: int, packet: Packet, own_row: int = 0
 ) -> tuple[Verdict, int | None]:
-    """The verdict and the id of the rule that gave it (None: the list's end, which allows)."""
+    """The verdict and the id of the rule that gave it (None: the list's end, which allows). `row` is the peer's, `own_row` that of the
+    subject's side, which only host endpoints' lists ask."""
     rules = tables.classes[class_number][direction]
     index = 0
     while index < len(rules):
         rule = rules[index]
-        if matches(rule, row, packet):
+        if matches(rule, own_row if rule.is_own else row, packet):
             if rule.action is not RuleAction.PASS:
                 return Verdict(int(rule.action)), rule.rule_id
             index = rule.next_tier
@@ -45,8 +70,35 @@ def walk(
     return Verdict.ALLOW, None
 
 
+def walk_host(
+    tables: Tables, classes: HostClasses, crossing: Crossing
+) -> tuple[Verdict, HostStage, int | None]:
+    """What a host endpoint says of a connection: the verdict, the stage that gave it, and the id of the rule (None: no rule decides, and
+    the last stage's end allows). Failsafe ports are rules of the lists.
+
+    An allow of `HostStage.UNTRACKED` also keeps the packet out of connection tracking, so that the way back is asked for itself. Where
+    a destination is translated the first two stages see what it was before, the last one what it is then: two crossings, which
+    `walk_stage` is for.
+    """
+    last = HostStage.FORWARD if crossing.is_forwarded else HostStage.NORMAL
+    for stage in (HostStage.UNTRACKED, HostStage.PRE_DNAT, last):
+        found = walk_stage(tables, classes, stage, crossing)
+        if found is not None:
+            return found[0], stage, found[1]
+    return Verdict.ALLOW, last, None
+
+
+def walk_stage(
+    tables: Tables, classes: HostClasses, stage: HostStage, crossing: Crossing
+) -> tuple[Verdict, int] | None:
+    """What one of a host endpoint's lists decides, and the id of the rule. None: nothing; the next stage is asked."""
+    number, direction = classes.of(stage), crossing.direction
+    verdict, rule = walk(tables, number, direction, crossing.row, crossing.packet, crossing.own_row)
+    return None if rule is None else (verdict, rule)
+
+
 def matches(rule: CompiledRule, row: int, packet: Packet) -> bool:
-    """Whether one line matches."""
+    """Whether one line matches; `row` is that of the end that it asks."""
     for bit, wanted in ((rule.bit, 1), (rule.net_bit, 1), (rule.not_bit, 0), (rule.not_net_bit, 0)):
         if bit != NO_BIT and (row >> bit) & 1 != wanted:
             return False

@@ -6,10 +6,9 @@ from typing import Any
 
 from federation.doors.cilium_peers import Surroundings
 from federation.errors import Fault, InvalidInput
-from federation.kinds import host_endpoint, profile
 from federation.kinds.endpoint import NamedPort
 from federation.kinds.registry import BY_NAME
-from federation.policy.hosts import govern, profile_of
+from federation.policy.hosts import governed
 from federation.policy.world import World, world_of
 from federation.resources.codec import decode_as
 from federation.resources.foreign import CRD_GROUP, placed
@@ -20,7 +19,6 @@ from federation.simulation.sources import CALICO_GROUP, Sorted, Sourced, SourceF
 
 OWN_GROUP = "causeway.dev"
 STORED_VERSION = f"{CRD_GROUP}/v1"
-KINDS = {**BY_NAME, "HostEndpoint": host_endpoint.KIND, "Profile": profile.KIND}
 SILENT = ("Link", "Identity", "Namespace", "ServiceAccount")
 """Kinds of ours of which another API's documents are read by the inventory, or which say nothing to policy."""
 
@@ -34,7 +32,7 @@ def _groups(kind: Kind) -> Iterator[tuple[str, str]]:
             yield version.partition("/")[0], kind.foreign_name or kind.name
 
 
-BY_GROUP = {place: kind for kind in KINDS.values() for place in _groups(kind)}
+BY_GROUP = {place: kind for kind in BY_NAME.values() for place in _groups(kind)}
 READ = KNOWN | BY_GROUP.keys()
 
 
@@ -68,20 +66,17 @@ def read(documents: Iterable[tuple[str, Any]], home: str = "") -> Simulation:
         raise InvalidInput(f"{len(shown)} fault(s); nothing was judged", faults=shown)
     around = Surroundings(services=stands.service_labels, service_selectors=stands.service_selectors)
     base = world_of(own, stands.services, around, stands.namespaces)
-    hosts = stands.hosts_beside(base.hosts)
-    faces = govern(hosts, (r for r in own if r.kind == "HostEndpoint"), cluster)
-    profiles = {(r.metadata.cluster, r.metadata.name): r for r in own if r.kind == "Profile"}
     world = replace(
         base,
         endpoints={**base.endpoints, **stands.endpoints},
-        hosts=hosts,
-        faces=faces,
+        hosts=stands.hosts_beside(base.hosts),
         account_labels={**base.account_labels, **stands.accounts},
-        profiles={place: profile_of(r) for place, r in profiles.items()},
-        profile_labels={place: r.spec.labels_to_apply for place, r in profiles.items()},
     )
     return Simulation(
-        world=world, on_host=stands.on_host, host_ports=stands.host_ports, passed_over=listed.passed_over
+        world=governed(world, own, cluster, are_services_known=True),
+        on_host=stands.on_host,
+        host_ports=stands.host_ports,
+        passed_over=listed.passed_over,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.errors import CausewayError, Unavailable
+from nodeagent.control.packed import Packed
 from nodeagent.control.replica import State, key_of
 
 FORMAT = 2
@@ -47,12 +48,9 @@ def peek(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Write atomically (0600), file and folder flushed to disk. Raises Unavailable, the old file untouched, when the disk
     refuses."""
-    content = {
-        "revision": state.revision,
-        "documents": list(state.documents.values()),
-        "unread": state.unread,
-    }
-    body = json.dumps(content).encode()
+    facts = json.dumps({"revision": state.revision, "unread": state.unread})
+    documents = b",".join(Packed.of(document).raw for document in state.documents.values())
+    body = facts[:-1].encode() + b', "documents": [' + documents + b"]}"
     head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
     fresh = path.with_suffix(".new")
     try:
@@ -90,7 +88,9 @@ def _state_of(raw: bytes) -> State:
     )
     if not is_whole:
         raise TypeError("it does not hold a state")
-    return State(revision=revision, documents={key_of(d): d for d in documents}, unread=tuple(unread))
+    return State(
+        revision=revision, documents={key_of(d): Packed.of(d) for d in documents}, unread=tuple(unread)
+    )
 
 
 def _flush_folder(folder: Path) -> None:

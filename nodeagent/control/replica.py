@@ -8,6 +8,7 @@ from federation import wire
 from federation.errors import CausewayError, InvalidInput
 from federation.resources.codec import decode
 from federation.resources.metadata import NO_CLUSTER, AnyResource
+from nodeagent.control.packed import Packed
 from nodeagent.drivers import ObjectReport
 
 Key = tuple[str, str]
@@ -74,8 +75,9 @@ class Replica:
             if error.message not in self._unread and len(self._unread) < UNREAD_LIMIT:
                 self._unread.append(error.message)
             return
-        if self._working.get(key) != document:
-            self._working[key] = document
+        packed = Packed.of(document)
+        if self._working.get(key) != packed:
+            self._working[key] = packed
             self._is_changed = True
         if self._mentioned is not None:
             self._mentioned.add(key)
@@ -128,7 +130,7 @@ class Reader:
 
 def _read(key: Key, document: Document) -> AnyResource | ObjectReport:
     try:
-        return decode(document, is_trusted=True)
+        return decode(document.whole() if isinstance(document, Packed) else document, is_trusted=True)
     except CausewayError as error:
         return ObjectReport(
             key=f"{key[0]} {key[1]}", is_ok=False, reason="unreadable", message=_one_line(error)

@@ -83,8 +83,12 @@ class Node:
             assert process.stdout.readline() == "ready\n"
 
     def reaches(self, source: int, destination: int, kind: str = "tcp") -> bool:
+        return self.asks(source, str(self.address(destination)), kind)
+
+    def asks(self, source: int, address: str, kind: str = "tcp") -> bool:
+        """Whether a pod gets an answer from that address."""
         words = ("nsenter", f"--net=/run/netns/{self.pod(source)}", sys.executable, "-c", ASK, kind)
-        return run(*words, str(self.address(destination))) == "hello\n"
+        return run(*words, address) == "hello\n"
 
     @contextmanager
     def entered(self) -> Iterator[None]:

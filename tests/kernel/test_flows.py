@@ -115,7 +115,7 @@ def test_a_connection_that_a_new_policy_cuts_is_told(world: World, readers: Any)
     reader.drain()
     raw = frame(world.node.address(1), world.node.address(3), DENIED_UDP)
     with world.node.entered():
-        assert probe.ask(world.driver.generation / "to_endpoint", raw).action == probe.ACT_OK
+        assert probe.ask(world.driver.generation / "to_endpoint", raw).action != probe.ACT_SHOT
     world.enforce(DB_FROM_API, interfaces={3: "lo"}, revision=2)
     flood(world, 2)
     reader.drain()

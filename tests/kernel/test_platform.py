@@ -12,7 +12,8 @@ from federation.errors import CausewayError, DriverError, PlatformLack
 from federation.identities import IdentityNumber
 from federation.policy.tables import CompiledRule, RuleAction, Tables
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
-from nodeagent.dataplane.linux import barriers, filters
+from nodeagent.dataplane.linux import barriers
+from nodeagent.dataplane.linux.hooks import Hooks
 from nodeagent.drivers import Attachment, DesiredPolicy
 
 pytestmark = pytest.mark.kernel
@@ -171,14 +172,17 @@ deny = (CompiledRule(action=RuleAction.DENY),)
 own = Attachment(endpoint="dc1/shop/e3", interface="pod3", class_number=0, identity=303, addresses=(IPv4Address("10.10.1.3"),))
 new = Attachment(endpoint="dc1/shop/e2", interface="pod2", class_number=0, identity=302, addresses=(IPv4Address("10.10.1.2"),))
 try:
-    EbpfDriver(Path(sys.argv[1]), Path(sys.argv[2])).converge(DesiredPolicy(tables=Tables(classes=((deny, deny),)), attachments=(own, new)))
+    EbpfDriver(Path(sys.argv[1]), Path(sys.argv[2]), has_tcx=False).converge(DesiredPolicy(tables=Tables(classes=((deny, deny),)), attachments=(own, new)))
 except CausewayError as error:
     print(json.dumps([error.code, error.message, error.hint]))
 """
 
 
-def test_without_rights_it_says_which_are_missing_and_touches_nothing(node: Any, driver: EbpfDriver) -> None:
+def test_without_rights_it_says_which_are_missing_and_touches_nothing(node: Any) -> None:
     node.serve(3)
+    driver = EbpfDriver(
+        node.pin_dir, node.state_dir, has_tcx=False
+    )  # with tcx, whoever may open the pins may hang them
     assert converge(driver, node, desired(node, 3, action=RuleAction.DENY)) == ()
     before = pins(node)
     drop = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
@@ -204,6 +208,7 @@ def test_an_endpoint_that_takes_no_programs_is_closed_off_and_the_others_are_enf
 ) -> None:
     for number in (2, 3):
         node.serve(number)
+    driver = EbpfDriver(node.pin_dir, node.state_dir, has_tcx=False)
     # An older kind of qdisc holds clsact's place: it has no egress side to hang a program on.
     subprocess.run(["tc", "-n", node.name, "qdisc", "add", "dev", "pod2", "ingress"], check=True)
     (report,) = converge(driver, node, desired(node, 2, 3))
@@ -221,8 +226,10 @@ def test_an_interface_that_vanishes_while_programs_are_hung_on_it_is_a_drivers_e
     node: Any, driver: EbpfDriver
 ) -> None:
     converge(driver, node, desired(node, 3))
-    with node.entered(), pytest.raises(DriverError, match="gone"):
-        filters.attach(4711, *(driver.generation / name for name in ("from_endpoint", "to_endpoint")))
+    programs = {name: driver.generation / name for name in ("from_endpoint", "to_endpoint")}
+    for has_tcx in (True, False):
+        with node.entered(), pytest.raises(DriverError, match="gone"):
+            Hooks(node.pin_dir, has_tcx).attach(4711, programs)
 
 
 def test_withdrawing_opens_what_was_closed_off_and_leaves_foreign_rules(node: Any, tmp_path: Path) -> None:

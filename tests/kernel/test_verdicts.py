@@ -11,7 +11,8 @@ from federation.policy.parties import labels_of
 from federation.policy.world import world_of
 from federation.resources.codec import decode
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
-from nodeagent.dataplane.linux import filters
+from nodeagent.dataplane.ebpf.upkeep import generations
+from nodeagent.dataplane.linux.hooks import Hooks
 from nodeagent.drivers import Attachment, DesiredPolicy
 
 pytestmark = pytest.mark.kernel
@@ -183,6 +184,83 @@ def test_a_restarted_driver_adopts_what_stands_and_cuts_nothing(node: Any, drive
     assert sorted(path.name for path in node.pin_dir.iterdir()) == pins
 
 
+ONE_WAY = {"selector": "all()", "ingress": [{"action": "Allow", "protocol": "TCP", "source": {"selector": "app == 'api'"}}], "egress": [{"action": "Allow", "protocol": "TCP", "destination": {"selector": "app == 'db'"}}], "types": ["Ingress", "Egress"]}  # fmt: skip
+"""Nothing may open the other way, so that the middle of a connection that is not known is refused."""
+
+
+def upgraded(node: Any, driver: Any) -> EbpfDriver:
+    """The driver of a release whose programs are not those that stand."""
+    driver.close()
+    driver.generation.rename(node.pin_dir / "older")
+    return EbpfDriver(node.pin_dir, node.state_dir)
+
+
+def test_an_upgrade_of_the_programs_keeps_the_connections(node: Any, driver: Any) -> None:
+    node.serve(3)
+    wanted = desired(node, ONE_WAY)
+    converge(driver, node, wanted)
+    connection = live(node, 2, 3)
+    assert connection.ping() == "ok"
+    newer = upgraded(node, driver)
+    assert converge(newer, node, wanted) == ()
+    assert [path.name for path in generations.folders(node.pin_dir)] == [newer.generation.name]
+    assert connection.ping() == "ok"
+    assert not node.reaches(1, 3)
+    assert converge(newer, node, desired(node, DB_FROM_API, {**ONE_WAY, "order": 1})) == ()
+    assert connection.ping() == "ok"
+    assert converge(newer, node, desired(node, {"selector": "app == 'db'", "ingress": [{"action": "Deny"}]})) == ()  # fmt: skip
+    assert connection.ping() == "cut"
+
+
+def test_what_an_upgrade_no_longer_allows_is_cut_by_it(node: Any, driver: Any) -> None:
+    """Epochs go on above the older programs': else a connection of theirs would look fresh."""
+    node.serve(3)
+    converge(driver, node, desired(node))
+    connection = live(node, 1, 3)
+    assert connection.ping() == "ok"
+    newer = upgraded(node, driver)
+    assert converge(newer, node, desired(node, DB_FROM_API)) == ()
+    assert connection.ping() == "cut"
+    assert node.reaches(2, 3)
+
+
+def test_an_upgrade_to_connections_of_another_layout_begins_them_anew_and_says_so(
+    node: Any, driver: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.serve(3)
+    wanted = desired(node, ONE_WAY)
+    converge(driver, node, wanted)
+    connection = live(node, 2, 3)
+    assert connection.ping() == "ok"
+    newer = upgraded(node, driver)
+    link = node.pin_dir / "older" / generations.SHAPE
+    link.unlink()
+    link.symlink_to("0123456789abcdef 28")
+    assert converge(newer, node, wanted) == ()
+    assert "connections begin anew" in capsys.readouterr().out
+    assert connection.ping() == "cut", "its middle alone is not enough under this policy"
+    assert node.reaches(2, 3)
+
+
+def test_pins_that_are_not_whole_are_made_anew_and_what_hung_goes_on_meanwhile(
+    node: Any, driver: Any
+) -> None:
+    node.serve(3)
+    wanted = desired(node, ONE_WAY)
+    converge(driver, node, wanted)
+    connection = live(node, 2, 3)
+    assert connection.ping() == "ok"
+    driver.close()
+    for name in ("to_endpoint", "identity_rows"):
+        (driver.generation / name).unlink()
+    assert connection.ping() == "ok"
+    restarted = EbpfDriver(node.pin_dir, node.state_dir)
+    assert converge(restarted, node, wanted) == ()
+    assert connection.ping() == "ok"
+    assert not node.reaches(1, 3)
+    assert [path.name for path in generations.folders(node.pin_dir)] == [driver.generation.name]
+
+
 def test_a_pod_cannot_send_from_an_address_that_is_not_its_own(node: Any, driver: Any) -> None:
     node.serve(3)
     subprocess.run(["ip", "-n", node.pod(1), "address", "add", "10.10.1.99/32", "dev", "eth0"], check=True)
@@ -223,9 +301,9 @@ def test_withdrawing_takes_our_filters_and_pins_and_nothing_foreign(node: Any, d
     subprocess.run(foreign, check=True)
     converge(driver, node, desired(node, DB_FROM_API))
     with node.entered():
-        assert len(filters.attached()) == 3
+        assert len(Hooks(node.pin_dir).look().ours) == 3
         driver.withdraw()
-        assert filters.attached() == {}
+        assert Hooks(node.pin_dir).look().ours == {}
     assert not node.pin_dir.exists()
     left = subprocess.run(
         [*run, "filter", "show", "dev", "pod1", "ingress"], capture_output=True, text=True, check=True

@@ -122,8 +122,8 @@ class Kernel:
         name = "from_endpoint" if direction is Direction.EGRESS else "to_endpoint"
         with self.node.entered():
             action = probe.ask(self.driver.generation / name, raw).action
-        assert action in (probe.ACT_OK, probe.ACT_SHOT)
-        return Verdict.ALLOW if action == probe.ACT_OK else Verdict.DENY
+        assert action in (probe.ACT_NEXT, probe.ACT_SHOT)
+        return Verdict.ALLOW if action == probe.ACT_NEXT else Verdict.DENY
 
     def remembered(self) -> int:
         """How many answers the verdict cache holds."""

@@ -194,6 +194,19 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
     partners = _document("NetworkSet", "aws1/shop/partners", {"nets": ["203.0.113.0/24"]})
     everywhere = _document("NetworkSet", "aws1/shop/partners", {"nets": ["198.51.100.0/24"]})
     everywhere["metadata"] = {"namespace": "shop", "name": "partners"}
+    face = {"node": "n1", "interfaceName": "*", "expectedIPs": ["192.0.2.10"], "profiles": ["open"]}
+    policed = [
+        *linked,
+        _document("GlobalNetworkPolicy", "db", {"selector": "role == 'host'", "applyOnForward": True, "types": ["Ingress"]}),
+        _document("HostEndpoint", "dc1/all", face, labels={"role": "host"}),
+    ]  # fmt: skip
+    wall = {"node": "n1", "interfaceName": "eth1", "expectedIPs": ["192.0.2.77"]}
+    rest = {"ingress": [{"action": "Allow"}], "labelsToApply": {"zone": "dmz"}}
+    from_hosts = {
+        "selector": "app == 'db'",
+        "types": ["Ingress"],
+        "ingress": [{"action": "Allow", "source": {"selector": "zone == 'dmz'"}}],
+    }
     return {
         "empty": [],
         "alone": alone,
@@ -228,5 +241,24 @@ def worlds() -> dict[str, list[dict[str, Any]]]:
         "with a group that is not there": by_group,
         "with IPv6": [*alone, _endpoint("dc1/shop/six", "fd00::1", 300)],
         "with a kind that is not known": [*linked, _document("Spell", "x", {})],
+        "with a host endpoint": policed,
+        "with its profile": [*policed, _document("Profile", "open", rest)],
+        "with one of another interface": [
+            *policed,
+            _document("HostEndpoint", "dc1/wall", wall, labels={"role": "host"}),
+        ],
+        "with the other on another node": [
+            *policed,
+            _document("HostEndpoint", "dc1/wall", {**wall, "node": "n2"}),
+        ],
+        "with a host endpoint as peer": [
+            *linked,
+            _document("GlobalNetworkPolicy", "db", from_hosts),
+            _document("Profile", "dmz", rest),
+            _document(
+                "HostEndpoint", "aws1/all", {**face, "expectedIPs": ["192.0.2.20"], "profiles": ["dmz"]}
+            ),
+        ],
+        "with a profile of the namespace": [*linked, _document("Profile", "kns.shop", {})],
         "without the node": [d for d in linked if d["kind"] != "Node"],
     }

@@ -18,7 +18,7 @@ from nodeagent.agent import Agent
 from nodeagent.control import cache
 from nodeagent.control.replica import State, key_of
 from nodeagent.desired import Decider
-from nodeagent.drivers import Desired
+from nodeagent.drivers import DRIFT, Desired, ObjectReport
 from nodeagent.status import AgentStatus, load_status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,14 +45,14 @@ class Watched(Agent):
         self.book._on_change = note
         self._to_write.take = next_to_write  # type: ignore[method-assign]
 
-    async def until(self, is_so: Callable[[AgentStatus], object]) -> AgentStatus:
+    async def until(self, is_so: Callable[[AgentStatus], object], seconds: float = 10) -> AgentStatus:
         async def wait() -> AgentStatus:
             while not is_so(self.book.status):
                 self.changed.clear()
                 await self.changed.wait()
             return self.book.status
 
-        return await asyncio.wait_for(wait(), 10)
+        return await asyncio.wait_for(wait(), seconds)
 
 
 @asynccontextmanager
@@ -147,6 +147,33 @@ async def test_heartbeats_are_read_while_a_compile_takes_long_and_only_the_newes
         assert decided.empty()
         gate.set()
         assert [await asyncio.wait_for(decided.get(), 5) for _ in range(2)] == [1, 4]
+
+
+async def test_ten_thousand_changes_in_a_burst_coalesce_and_the_stream_is_read_on_meanwhile(
+    agent: Watched, channel: Any, drivers: Any, worlds: Any
+) -> None:
+    """Commits are the stream's keep-alive: they are read while a slow kernel holds a round, and the rounds that follow are few."""
+    burst = 10_000
+    (endpoint,) = (d for d in worlds["alone"] if d["kind"] == "Endpoint")
+    async with running(agent):
+        channel.say(*snapshot(worlds["alone"], 1))
+        await agent.until(lambda s: s.revision_enforced == 1)
+        before = drivers.policy.rounds
+        drivers.policy.begun.clear()
+        drivers.policy.gate.clear()
+        for number in range(burst):
+            meta = {**endpoint["metadata"], "name": f"e{number}"}
+            spec = {**endpoint["spec"], "addresses": [f"10.9.{number >> 8}.{number & 255}"]}
+            channel.say(wire.Upsert({**endpoint, "metadata": meta, "spec": spec}), wire.Commit(2 + number))
+        await asyncio.wait_for(drivers.policy.begun.wait(), 10)
+        status = await agent.until(lambda s: s.revision_wanted == burst + 1, seconds=60)
+        assert status.revision_enforced == 1, "the kernel is still at its first round"
+        channel.say(wire.Commit(burst + 2))
+        await agent.until(lambda s: s.revision_wanted == burst + 2)
+        drivers.policy.gate.set()
+        await agent.until(lambda s: s.revision_enforced == burst + 2, seconds=60)
+        assert len(drivers.policy.value.attachments) == burst + 1
+        assert drivers.policy.rounds - before <= 4
 
 
 async def test_a_slow_report_does_not_hold_the_next_round(
@@ -308,6 +335,18 @@ async def test_a_failing_driver_is_reported_and_its_recovery_too(
         getattr(drivers, part).failure = ""
         clock.advance(0.2)
         assert await reported(channel) == (1, ())
+
+
+async def test_drift_is_counted_in_the_status_with_what_was_found_and_when(
+    agent: Watched, channel: Any, drivers: Any, worlds: Any
+) -> None:
+    drivers.policy.reports = (ObjectReport(key="map rules", is_ok=True, reason=DRIFT, message="1 altered"),)
+    async with running(agent):
+        channel.say(*snapshot(worlds["alone"], 3))
+        status = await agent.until(lambda s: s.drifts)
+        assert (status.drifts, status.last_drift) == (1, "map rules: 1 altered")
+        assert status.last_drift_at == agent.clock.now()
+        assert status.faults == ()
 
 
 async def test_a_watcher_may_ask_for_a_round_and_its_end_is_not_the_agents(

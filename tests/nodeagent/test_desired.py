@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from federation import wire
 from federation.identities import HOST, REMOTE_NODE
-from federation.policy.tables import NO_BIT, CompiledRule, Verdict
-from federation.policy.walk import Packet
+from federation.policy.tables import NO_BIT, CompiledRule, Direction, HostStage, Verdict
+from federation.policy.walk import Crossing, Packet, peer_row, walk_host
 from federation.resources.codec import decode
 from federation.resources.metadata import ObjectKey
 from nodeagent.control.replica import Replica, State, key_of
@@ -53,10 +53,19 @@ def meaning(decided: Desired) -> Any:
         plain = replace(rule, bit=0, not_bit=0, net_bit=0, not_net_bit=0, rule_id=0)
         return plain, bits, tables.references[rule.rule_id]
 
-    lists = {
-        key: [[line(rule) for rule in rules] for rules in tables.classes[number]]
-        for key, number in tables.subjects.items()
-    }
+    def both(number: int) -> Any:
+        return [[line(rule) for rule in rules] for rules in tables.classes[number]]
+
+    lists = {key: both(number) for key, number in tables.subjects.items()}
+    hosts = [
+        (
+            host.host_endpoint,
+            host.interface,
+            host.addresses,
+            [both(host.classes.of(stage)) for stage in HostStage],
+        )
+        for host in policy.hosts
+    ]
     places = [
         (replace(a, class_number=0), lists[key])
         for a in policy.attachments
@@ -67,6 +76,7 @@ def meaning(decided: Desired) -> Any:
     return (
         lists,
         places,
+        hosts,
         dict(policy.addresses),
         set(tables.prefix_rows),
         decided.tunnels,
@@ -269,6 +279,49 @@ def test_a_policy_judges_at_the_endpoint(worlds: Worlds) -> None:
     said = {name: straight(worlds[name]).policy for name in ("linked and open", "linked and closed")}
     assert verdict(said["linked and open"], WEB, DB, TCP) is Verdict.ALLOW
     assert verdict(said["linked and closed"], WEB, DB, TCP) is Verdict.DENY
+
+
+def test_host_endpoints_of_the_own_node_come_with_their_lists(worlds: Worlds) -> None:
+    policy = straight(worlds["with one of another interface"]).policy
+    assert [(h.host_endpoint, h.interface) for h in policy.hosts] == [("dc1/wall", "eth1"), ("dc1/all", "*")]
+    assert [h.addresses for h in policy.hosts] == [(IPv4Address("192.0.2.77"),), (IPv4Address("192.0.2.10"),)]
+    assert policy.addresses[IPv4Address("192.0.2.77")] == HOST
+    other = straight(worlds["with the other on another node"]).policy
+    assert [h.host_endpoint for h in other.hosts] == ["dc1/all"]
+    assert other.addresses[IPv4Address("192.0.2.77")] == REMOTE_NODE
+    assert straight(worlds["with a host endpoint as peer"]).policy.hosts == ()
+
+
+def test_what_comes_to_the_own_host_and_through_it_meets_its_host_endpoint(worlds: Worlds) -> None:
+    for name, is_forwarded, port, wanted in (
+        ("with its profile", False, 22, Verdict.ALLOW),
+        ("with its profile", False, 80, Verdict.DENY),
+        ("with its profile", True, 22, Verdict.DENY),
+    ):
+        policy = straight(worlds[name]).policy
+        (host,) = policy.hosts
+        row = peer_row(policy.tables, policy.addresses[WEB], WEB)
+        crossing = Crossing(
+            direction=Direction.INGRESS, row=row, own_row=0, packet=Packet(protocol=6, destination_port=port), is_forwarded=is_forwarded,
+        )  # fmt: skip
+        assert walk_host(policy.tables, host.classes, crossing)[0] is wanted
+    policy = straight([d for d in worlds["with its profile"] if d["kind"] != "GlobalNetworkPolicy"]).policy
+    crossing = replace(crossing, is_forwarded=False)
+    assert walk_host(policy.tables, policy.hosts[0].classes, crossing)[0] is Verdict.ALLOW
+
+
+def test_a_selector_finds_a_host_endpoint_at_the_address_that_it_expects(worlds: Worlds) -> None:
+    policy = straight(worlds["with a host endpoint as peer"]).policy
+    peers = [IPv4Address(text) for text in ("192.0.2.20", "100.64.0.20", "192.0.2.10")]
+    assert [verdict(policy, peer, DB, TCP) for peer in peers] == [Verdict.ALLOW, Verdict.DENY, Verdict.DENY]
+
+
+def test_a_profile_without_rules_closes_its_namespace(worlds: Worlds) -> None:
+    said = [
+        verdict(straight(worlds[name]).policy, WEB, DB, TCP)
+        for name in ("linked", "with a profile of the namespace")
+    ]
+    assert said == [Verdict.ALLOW, Verdict.DENY]
 
 
 def test_a_link_opens_routes_and_tunnel_to_the_other_node_only_with_its_key(worlds: Worlds) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from federation.errors import DriverError, PlatformLack
-from nodeagent.drivers import Desired, DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
+from nodeagent.drivers import DRIFT, Desired, DesiredPolicy, DesiredRoutes, DesiredTunnels, ObjectReport
 from nodeagent.reconcile import SETTLE_SECONDS, Drivers, Faults, Reconciler, wait_after
 
 RESYNC = 30.0
@@ -133,6 +133,17 @@ async def test_one_object_that_is_wrong_is_a_fault_and_the_rest_goes_on(drivers:
     drivers.policy.reports = (good, bad)
     assert await Reconciler(drivers, RESYNC, clock).converge(Desired(revision=1)) == (bad,)
     assert drivers.routes.rounds == 1
+
+
+async def test_drift_that_was_repaired_is_counted_and_is_no_fault(drivers: Any, clock: Any) -> None:
+    drift = ObjectReport(key="map rules", is_ok=True, reason=DRIFT, message="entries: 1 altered")
+    drivers.policy.reports, drivers.routes.reports = (drift,), (drift,)
+    reconciler = Reconciler(drivers, RESYNC, clock)
+    assert await reconciler.converge(Desired(revision=1)) == ()
+    assert (reconciler.drifts, reconciler.last_drift) == (2, drift)
+    drivers.policy.reports = drivers.routes.reports = ()
+    await reconciler.converge(Desired(revision=1))
+    assert reconciler.drifts == 2
 
 
 async def test_what_was_found_while_deciding_is_not_retried(drivers: Any, clock: Any) -> None:

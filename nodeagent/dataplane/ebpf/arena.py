@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.layout import Extent
+from nodeagent.dataplane.ebpf.writes import Update, Write
 
 Lines = tuple[CompiledRule, ...]
 DENY_ALL: Lines = (CompiledRule(action=RuleAction.DENY, rule_id=-1),)
@@ -24,12 +25,13 @@ class Arena:
         self._taken = {extent for extent in taken if extent.size and extent != DENIED}
         """A former agent's, as long as entries name them."""
 
-    def lay(self, wanted: set[Lines]) -> tuple[dict[bytes, bytes], set[Lines]]:
-        """Give new lists places beside all that stand: the rules to write, and the lists that there is no room for (they deny)."""
+    def lay(self, wanted: set[Lines]) -> tuple[list[Write], set[Lines]]:
+        """Give new lists places beside all that stand: what to write, and the lists that there is no room for (they deny)."""
         occupied = sorted(
             self._taken | {e for e in self.extents.values() if e.size and e != DENIED}, key=lambda e: e.start
         )
-        rules: dict[bytes, bytes] = {}
+        lain: dict[bytes, bytes] = {}
+        blocks: dict[bytes, bytes] = {}
         refused = set()
         for lines in sorted(
             (lines for lines in wanted if self.extents.get(lines, DENIED) == DENIED), key=len, reverse=True
@@ -38,16 +40,19 @@ class Arena:
             if not lines or lines == DENY_ALL:
                 self.extents[lines] = DENIED if lines else NOTHING
                 continue
-            start = gap(occupied, len(lines))
+            flags = layout.list_flags(lines)
+            start = gap(occupied, len(lines), layout.BLOCK if flags & layout.IS_SUMMARIZED else 1)
             if start is None:
                 self.extents[lines] = DENIED
                 refused.add(lines)
                 continue
-            extent = self.extents[lines] = Extent(start, len(lines), layout.list_flags(lines))
+            extent = self.extents[lines] = Extent(start, len(lines), flags)
             occupied.append(extent)
             occupied.sort(key=lambda e: e.start)
-            rules |= {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
-        return rules, refused
+            lain |= rules(start, lines)
+            if flags & layout.IS_SUMMARIZED:
+                blocks |= summaries(start, lines)
+        return [Update("rules", lain), Update("summaries", blocks)], refused
 
     def keep(self, wanted: set[Lines]) -> None:
         """Forget every list but these: no entry names the others any more."""
@@ -56,14 +61,27 @@ class Arena:
         self._taken.clear()
 
 
-def gap(occupied: Iterable[Extent], size: int) -> int | None:
-    """Start of the first gap that takes `size` rules, among extents in their order."""
+def gap(occupied: Iterable[Extent], size: int, step: int = 1) -> int | None:
+    """Start of the first gap that takes `size` rules, among extents in their order; a multiple of `step`."""
     at = 0
     for extent in occupied:
         if extent.start - at >= size:
             return at
         at = max(at, extent.start + extent.size)
+        at += -at % step
     return at if at + size <= DENIED.start else None
+
+
+def rules(start: int, lines: Lines) -> dict[bytes, bytes]:
+    """Entries of a list that lies there, by place."""
+    return {layout.NUMBER.pack(start + n): layout.rule(line) for n, line in enumerate(lines)}
+
+
+def summaries(start: int, lines: Lines) -> dict[bytes, bytes]:
+    """Of the blocks of a list that lies there, by number of the block."""
+    first, step = start // layout.BLOCK, layout.BLOCK
+    blocks = (lines[at : at + step] for at in range(0, len(lines), step))
+    return {layout.NUMBER.pack(first + n): layout.summary(block) for n, block in enumerate(blocks)}
 
 
 def bits_of(lines: Lines) -> int:

@@ -5,7 +5,7 @@ one, by number, so that a set of a hundred thousand prefixes is one row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from federation.identities import WORLD, IdentityNumber
@@ -167,6 +167,21 @@ class Bank:
             Delete("prefix_rows", tuple(self._row_key(n) for n in self.net_rows)),
             Delete("identity_rows", tuple(self._row_key(n) for n in self.rows)),
         ]
+
+    def contents(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """Every entry that it holds of one of BANKED."""
+        match name:
+            case "addresses":
+                yield from (
+                    (layout.address_key(self.number, a), self._address_value(a)) for a in self.addresses
+                )
+            case "prefixes":
+                nets = self.nets.items()
+                yield from ((layout.prefix_key(self.number, net), layout.NUMBER.pack(n)) for net, n in nets)
+            case "identity_rows":
+                yield from ((self._row_key(number), layout.row(bits)) for number, bits in self.rows.items())
+            case _:
+                yield from ((self._row_key(n), layout.row(bits)) for n, bits in self.net_rows.items())
 
     def _row_key(self, number: int) -> bytes:
         return layout.ROW_KEY.pack(self.number, number)

@@ -10,7 +10,7 @@ from pathlib import Path
 from federation.errors import CausewayError, DriverError, PlatformLack
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
-LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_GET = 1, 2, 3, 4, 7
+LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_PIN, OBJ_GET = 1, 2, 3, 4, 6, 7
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
 NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How kernels say that a map has no batches (524: ENOTSUPP)."""
@@ -22,7 +22,9 @@ class _Element(ctypes.Structure):
     _fields_ = [("map_fd", ctypes.c_uint32), ("pad", ctypes.c_uint32), ("key", ctypes.c_uint64), ("value", ctypes.c_uint64), ("flags", ctypes.c_uint64)]  # fmt: skip
 
 
-class _Batch(ctypes.Structure):
+class Batch(ctypes.Structure):
+    """What bpf(2) takes for many entries at once."""
+
     _fields_ = [
         ("in_batch", ctypes.c_uint64), ("out_batch", ctypes.c_uint64), ("keys", ctypes.c_uint64), ("values", ctypes.c_uint64),
         ("count", ctypes.c_uint32), ("map_fd", ctypes.c_uint32), ("elem_flags", ctypes.c_uint64), ("flags", ctypes.c_uint64),
@@ -42,6 +44,12 @@ def open_pin(path: Path) -> int:
     """A descriptor of a pinned map or program. Raises DriverError."""
     text = ctypes.create_string_buffer(str(path).encode())
     return call(OBJ_GET, _Path(path=ctypes.addressof(text)), f"open {path.name}")
+
+
+def pin(descriptor: int, path: Path) -> None:
+    """Give a map or a program a name on a bpffs. Raises DriverError."""
+    text = ctypes.create_string_buffer(str(path).encode())
+    call(OBJ_PIN, _Path(path=ctypes.addressof(text), fd=descriptor), f"pin {path.name}")
 
 
 class PinnedMap:
@@ -97,12 +105,22 @@ class PinnedMap:
         found = self._lookup_batches()
         yield from self.items_one_by_one() if found is None else found
 
+    def joined(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """All entries as `chunks` gives them, also where the kernel has no such call."""
+        try:
+            yield from self.chunks()
+        except DriverError as error:
+            if errno_of(error) not in NO_BATCH:
+                raise
+            for key, value in self.items_one_by_one():
+                yield key, value, 1
+
     def items_one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
         """The same by two system calls each, for kernels without batches."""
         key: bytes | None = None
         while (key := self._next(key)) is not None:
             value = self.lookup(key)
-            if value is not None:  # else somebody has removed it meanwhile
+            if value is not None:  # it went meanwhile, or is a place that holds no program
                 yield key, value
 
     def close(self) -> None:
@@ -136,7 +154,7 @@ class PinnedMap:
     def _batch(self, command: int, keys: bytes, values: bytes, count: int) -> bool:
         raw_keys = ctypes.create_string_buffer(keys, len(keys))
         raw_values = ctypes.create_string_buffer(values, len(values))
-        batch = _Batch(
+        batch = Batch(
             keys=ctypes.addressof(raw_keys), values=ctypes.addressof(raw_values), count=count, map_fd=self.fd
         )
         try:
@@ -151,7 +169,7 @@ class PinnedMap:
         """How many keys are dealt with, at least one; None where the kernel has no such call."""
         joined = b"".join(keys)
         raw = ctypes.create_string_buffer(joined, len(joined))
-        batch = _Batch(keys=ctypes.addressof(raw), count=len(keys), map_fd=self.fd)
+        batch = Batch(keys=ctypes.addressof(raw), count=len(keys), map_fd=self.fd)
         try:
             call(DELETE_BATCH, batch, f"write {self.name}")
         except DriverError as error:
@@ -172,7 +190,7 @@ class PinnedMap:
         place = ctypes.create_string_buffer(max(self.key_size, 4))
         is_first = is_more = True
         while is_more:
-            batch = _Batch(
+            batch = Batch(
                 in_batch=0 if is_first else ctypes.addressof(place), out_batch=ctypes.addressof(place),
                 keys=ctypes.addressof(keys), values=ctypes.addressof(values), count=READ_AT_ONCE, map_fd=self.fd,
             )  # fmt: skip
@@ -232,6 +250,9 @@ def call(command: int, attributes: ctypes.Structure, what: str) -> int:
         if code in (errno.EPERM, errno.EACCES):
             hint = "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
             raise PlatformLack(f"{what}: no rights", hint=hint) from cause
+        if code == errno.ENOMEM:
+            hint = "raise the memory limit of the agent's control group, or (kernels before 5.11) LimitMEMLOCK; what stands goes on"
+            raise DriverError(f"{what}: no memory for it", hint=hint) from cause
         reason = "the map is full" if code in (errno.E2BIG, errno.ENOSPC) else os.strerror(code)
         raise DriverError(f"{what}: {reason}") from cause
     return result

@@ -10,22 +10,36 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import assert_never
+
+import structlog
 
 from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.plan import Place, Planner
+from nodeagent.dataplane.ebpf.upkeep import claims, generations
+from nodeagent.dataplane.ebpf.upkeep.drift import Comparison
+from nodeagent.dataplane.ebpf.upkeep.pins import Pins
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
-from nodeagent.dataplane.linux import barriers, filters
-from nodeagent.drivers import ANYTHING, Address, Attachment, DesiredPolicy, ObjectReport, Touched
+from nodeagent.dataplane.linux import barriers, links
+from nodeagent.dataplane.linux.filters import Hung
+from nodeagent.dataplane.linux.hooks import Hooks
+from nodeagent.drivers import ANYTHING, DRIFT, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
+LOG = structlog.get_logger("datapath")
 COMPILE_SECONDS = 60.0
 LOOK_SECONDS = 10.0
 """How old what was seen of filters and barriers may be in a round that changes policy. A round that changes nothing always looks."""
+LOG_LINES = 12
+"""Of the verifier's log, when it refuses."""
+VERIFY_SECONDS = 30.0
+"""The same of maps and pins."""
 
 
 class EbpfDriver:
@@ -37,8 +51,17 @@ class EbpfDriver:
         state_dir: Path,
         compile_seconds: float = COMPILE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        is_direct: bool = True,
+        has_tcx: bool | None = None,
     ) -> None:
+        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out."""
         self._monotonic = monotonic
+        self._is_direct = is_direct
+        self._elsewhere: dict[int, bool] = {}
+        """Whether interfaces lead into other namespaces."""
+        self._hooks = Hooks(pin_dir, has_tcx)
+        self._hung = Hung()
         self.pin_dir = pin_dir
         self.work_dir = state_dir
         self.compile_seconds = compile_seconds
@@ -47,7 +70,13 @@ class EbpfDriver:
         self.attached: set[int] = set()
         """Interfaces that this driver itself hung its programs on: a former agent's programs may be older ones."""
         self._last: DesiredPolicy | None = None
+        self.drifts: Counter[str] = Counter()
+        """What was found altered by hand, and put right, by kind."""
+        self._found: list[ObjectReport] = []
+        self._pins: Pins | None = None
+        self._comparison = Comparison(monotonic)
         self._looked_at = -LOOK_SECONDS
+        self._verified_at = -VERIFY_SECONDS
         self._closed: dict[str, tuple[Address, ...]] = {}
 
     @cached_property
@@ -68,8 +97,8 @@ class EbpfDriver:
 
     def withdraw(self) -> tuple[ObjectReport, ...]:
         """Take filters, rules and pins of ours away, and nothing else."""
-        for index in filters.attached():
-            filters.detach(index)
+        for index in self._hooks.look().ours:
+            self._hooks.detach(index)
         barriers.close_off({})
         self.close()
         shutil.rmtree(self.pin_dir, ignore_errors=True)
@@ -80,37 +109,65 @@ class EbpfDriver:
         for pinned in self.maps.values():
             pinned.close()
         self.maps = {}
+        if self._pins is not None:
+            self._pins.close()
+        self._pins = None
+        self._comparison = Comparison(self._monotonic)
         self.planner = Planner()
         self.attached = set()
         self._last = None
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
         self._open()
+        self._found = []
+        if self._last is not None and (
+            desired is self._last or self._is_due(self._verified_at, VERIFY_SECONDS)
+        ):
+            self._verify()
+        must_look = desired is self._last or self._last is None or self._is_due(self._looked_at, LOOK_SECONDS)
+        if must_look:
+            self._hung, self._looked_at = self._hooks.look(), self._monotonic()
         too_long = f"more than {layout.MAX_RULES} rules or {layout.ROW_BITS} selectors: denied"
         reports = [_fault(a, too_long) for a in desired.attachments if not _is_walkable(desired, a)]
-        found = {filters.index_of(a.interface): a for a in desired.attachments}
-        attachments = {index: a for index, a in found.items() if index is not None}
-        present = {a.interface for a in attachments.values()}
-        missing = [a for a in desired.attachments if a.interface not in present]
+        indexes = {a.interface: links.index_of(a.interface) for a in desired.attachments}
+        missing = [a for a in desired.attachments if indexes[a.interface] is None]
         reports += [_fault(a, f"interface {a.interface} does not exist") for a in missing]
+        there = [a for a in desired.attachments if indexes[a.interface] is not None]
+        attachments = {index: a for a in there if (index := indexes[a.interface]) is not None}
+        own = claims.settled(there, desired.addresses)
+        reports += own.reports
         places = {
-            index: Place(a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac)
-            for index, a in attachments.items()
+            index: Place(
+                a.addresses, a.identity, plan.lists_of(desired.tables, a.class_number), a.mac, direct
+            )
+            for a in own.attachments
+            if (index := indexes[a.interface]) is not None
+            for direct in [self._takes_direct(index)]
         }
+        self._elsewhere = {i: leads for i, leads in self._elsewhere.items() if i in places}
         todo = self.planner.plan(desired, places, self._touched_by(desired))
         for write in todo.writes:
             self._do(write)
         reports += [
             _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
         ]
-        must_look = desired is self._last or self._last is None or self._is_look_due()
         faults = self._attach(attachments, must_look=must_look)
         closed = _by_interface([*missing, *(a for a, _ in faults)])
         if must_look or closed != self._closed:
-            barriers.close_off(closed)
-            self._remove_old_generations()
+            added, removed = barriers.close_off(closed)
+            if (added or removed) and self._last is not None and closed == self._closed:
+                self._drifted("rule of routing", f"{len(added)} missing, {len(removed)} too many")
+            generations.remove_others(self.pin_dir, self.generation)
         self._closed, self._last = closed, desired
-        return (*reports, *(_fault(a, str(error), error) for a, error in faults))
+        return (*reports, *self._found, *(_fault(a, str(error), error) for a, error in faults))
+
+    def _takes_direct(self, index: int) -> bool:
+        """Whether other endpoints may hand packets to this one. Somebody else's filters on its interface would not see them."""
+        if not self._is_direct or index in self._hung.shared:
+            return False
+        if index not in self._elsewhere:
+            self._elsewhere[index] = links.leads_elsewhere(index)
+        return self._elsewhere[index]
 
     def _touched_by(self, desired: DesiredPolicy) -> Touched:
         """What may differ from what stands."""
@@ -121,6 +178,7 @@ class EbpfDriver:
 
     def _do(self, write: Write) -> None:
         pinned = self.maps[write.map]
+        self._comparison.wrote(write.map)
         match write:
             case Update():
                 pinned.update(write.entries)
@@ -140,38 +198,69 @@ class EbpfDriver:
         if not bpf.is_bpffs(self.pin_dir):
             hint = "mount -t bpf bpf /sys/fs/bpf; routes and tunnels still work"
             raise PlatformLack(f"no bpffs is mounted at {self.pin_dir}", hint=hint)
-        if not (folder / loader.PROGRAMS[-1]).exists():
+        if not generations.is_whole(folder, loader.PINS):
+            generations.make_way(folder)
             self._load(folder)
+        self._verified_at = self._monotonic()
+        self._pins = Pins(folder, loader.PINS, links=(generations.SHAPE,))
         processors = bpf.possible_processors()
         self.maps = {
             name: PinnedMap(folder / name, *shape, processors if name in layout.PER_PROCESSOR else 1)
             for name, shape in layout.SHAPES.items()
         }
-        held = {name: dict(self.maps[name].items()) for name in ("endpoints", "stamps", "more_addresses")}
-        self.planner = Planner(plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"])))
+        standing = plan.adopted({name: dict(self.maps[name].items()) for name in plan.ADOPTED})
+        standing.epoch = max(standing.epoch, generations.highest_epoch(self.pin_dir))
+        self.planner = Planner(standing)
 
     def _load(self, folder: Path) -> None:
+        former = generations.donor(self.pin_dir, generations.shape(loader.source()))
+        if former is None and any(generations.folders(self.pin_dir)):
+            LOG.warning(
+                "connections begin anew", detail="their layout is another one than the older programs'"
+            )
         command = [sys.executable, "-m", "nodeagent.dataplane.ebpf.loader", str(folder), str(self.work_dir)]
+        command += [str(former)] if former else []
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=self.compile_seconds, check=False
             )
         except subprocess.TimeoutExpired as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            generations.make_way(folder)
             message = f"the programs were not compiled within {self.compile_seconds:g} s"
             raise DriverError(
                 message, hint="the machine is busy, or bcc hangs: run causeway doctor"
             ) from error
         if done.returncode == 0:
             return
-        shutil.rmtree(folder, ignore_errors=True)
+        generations.make_way(folder)
         if done.returncode == loader.EXIT_LACK:
             raise PlatformLack(**json.loads(done.stdout))
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise PlatformLack(f"the programs do not load: {last}", hint="run: causeway doctor")
+        said = _end_of(done.stderr) or f"exit code {done.returncode}"
+        raise PlatformLack(f"the programs do not load: {said}", hint="run: causeway doctor")
 
-    def _is_look_due(self) -> bool:
-        return self._monotonic() - self._looked_at >= LOOK_SECONDS
+    def _is_due(self, at: float, seconds: float) -> bool:
+        return self._monotonic() - at >= seconds
+
+    def _verify(self) -> None:
+        """Put right what was altered by hand in pins and maps."""
+        self._verified_at = self._monotonic()
+        if self._pins is not None:
+            for name in self._pins.repair():
+                self._drifted(f"pin {name}", "removed, or replaced by another object")
+            for name in self._pins.repair_calls("steps", loader.STEPS):
+                self._drifted("map steps", f"the program {name} was removed")
+        drifts = self._comparison.drifts(self.maps, self.planner.standing)
+        for drift in drifts:
+            for write in drift.writes:
+                self._do(write)
+            self._drifted(f"map {drift.map}", f"entries: {drift}")
+        if drifts:
+            self.planner.distrust()
+
+    def _drifted(self, key: str, found: str) -> None:
+        LOG.warning("drift was repaired", key=key, found=found)
+        self.drifts[key.split()[0]] += 1
+        self._found.append(ObjectReport(key=key, is_ok=True, reason=DRIFT, message=found))
 
     def _attach(
         self, attachments: dict[int, Attachment], *, must_look: bool
@@ -179,38 +268,38 @@ class EbpfDriver:
         """Hang the programs where they are not; the endpoints that it failed for. To look at every interface costs a hundred times what a
         change of policy does, so without `must_look` what was hung is taken to hang still."""
         faults: list[tuple[Attachment, CausewayError]] = []
-        if must_look:
-            standing = filters.attached()
-            self._looked_at = self._monotonic()
-        else:
-            standing = {index: set(loader.PROGRAMS) for index in self.attached}
+        standing = self._hung.ours if must_look else {index: set(loader.PROGRAMS) for index in self.attached}
         for index in standing.keys() - attachments.keys():
-            filters.detach(index)
+            self._hooks.detach(index)
         self.attached &= attachments.keys()
         for index, attachment in attachments.items():
             if index in self.attached and standing.get(index) == set(loader.PROGRAMS):
                 continue
             try:
-                filters.attach(index, *(self.generation / name for name in loader.PROGRAMS))
+                self._hooks.attach(index, {name: self.generation / name for name in loader.PROGRAMS})
+                if index in self.attached:
+                    self._drifted(f"filter {attachment.interface}", "removed")
                 self.attached.add(index)
             except (DriverError, PlatformLack) as error:
                 faults.append((attachment, error))
         return faults
 
-    def _remove_old_generations(self) -> None:
-        for old in self.pin_dir.iterdir():
-            if old != self.generation:
-                shutil.rmtree(old, ignore_errors=True)
-
     def _close_new_ones_off(self, desired: DesiredPolicy, error: CausewayError) -> None:
-        guarded = {index for index, names in filters.attached().items() if names == set(loader.PROGRAMS)}
-        new = [a for a in desired.attachments if filters.index_of(a.interface) not in guarded]
+        guarded = {index for index, names in self._hooks.look().ours.items() if names == set(loader.PROGRAMS)}
+        new = [a for a in desired.attachments if links.index_of(a.interface) not in guarded]
         try:
             barriers.close_off(_by_interface(new))
         except (DriverError, PlatformLack) as other:
             why = error.message if error.message == other.message else f"{error.message}; {other.message}"
             text = f"{why}: {len(new)} endpoints without programs stay open"
             raise type(error)(text, hint=error.hint or other.hint) from error
+
+
+def _end_of(said: str) -> str:
+    """Why a load failed: its error, and the last lines of the verifier's log, if that was what refused it."""
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    log = list(takewhile(lambda line: not line.startswith("Traceback"), lines))
+    return "\n".join([*lines[-1:], *(log[-LOG_LINES:] if len(log) < len(lines) else [])])
 
 
 def _by_interface(attachments: Iterable[Attachment]) -> dict[str, tuple[Address, ...]]:

@@ -10,11 +10,15 @@ from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
 Address = IPv4Address | IPv6Address
 ROW_WORDS = 16
 ROW_BITS = ROW_WORDS * 64
-MAX_RULES = 512
+MAX_RULES = 1024
 """Rules in one list."""
 ARENA = 65536
 """Rules in all lists of a node."""
-IS_CACHEABLE = 0x80000000
+BLOCK = 32
+"""Rules that have a summary together: which bits a peer must have for any of them to matter."""
+SUMMARIZED_FROM = 2 * BLOCK
+"""Rules of a list that begins where a block does; shorter ones are walked rule by rule."""
+IS_CACHEABLE, IS_SUMMARIZED = 0x80000000, 0x40000000
 
 CONNECTIONS, OPENINGS = 524288, 65536
 """Connections that a node keeps, and beginnings of some. See docs/design/ebpf.md."""
@@ -23,8 +27,9 @@ STAMPS = 4096
 COUNTED_RULES = 32768
 
 ENDPOINT = struct.Struct("=16s4s3I2I2I6sH")
-HAS_MORE_ADDRESSES = 1
+HAS_MORE_ADDRESSES, IS_DIRECT = 1, 2
 MORE_KEY = struct.Struct("=II16s")
+LOCAL_KEY = struct.Struct("=I16s")
 ADDRESS_KEY = struct.Struct("=I16s")
 ADDRESS_VALUE = struct.Struct("=II")
 PREFIX_KEY = struct.Struct("=II16s")
@@ -33,18 +38,20 @@ ROW_KEY = struct.Struct("=II")
 ROW = struct.Struct(f"={ROW_WORDS}Q")
 RULE = struct.Struct("=8H4B2H2I")
 CONNECTION_KEY = struct.Struct("=16s16s2H2B2x")
-CONNECTION = struct.Struct("=2Q2Q2I4I4B4x")
+CONNECTION = struct.Struct("=2Q2Q2I8II4B")
 EVENT = struct.Struct("=3Q16s16s6I2I2H6B6x")
 RULE_COUNT = struct.Struct("=QQ")
 SETTINGS = struct.Struct("=II")
 SHAPES = {
     "endpoints": (4, ENDPOINT.size),
     "more_addresses": (MORE_KEY.size, NUMBER.size),
+    "locals": (LOCAL_KEY.size, NUMBER.size),
     "addresses": (ADDRESS_KEY.size, ADDRESS_VALUE.size),
     "prefixes": (PREFIX_KEY.size, NUMBER.size),
     "identity_rows": (ROW_KEY.size, ROW.size),
     "prefix_rows": (ROW_KEY.size, ROW.size),
     "rules": (NUMBER.size, RULE.size),
+    "summaries": (NUMBER.size, ROW.size),
     "stamps": (NUMBER.size, NUMBER.size),
     "rule_counts": (NUMBER.size, RULE_COUNT.size),
 }
@@ -57,6 +64,7 @@ SIZES = {
     "ENDPOINT_SIZE": ENDPOINT.size,
     "ADDRESS_KEY_SIZE": ADDRESS_KEY.size,
     "MORE_KEY_SIZE": MORE_KEY.size,
+    "LOCAL_KEY_SIZE": LOCAL_KEY.size,
     "ROW_SIZE": ROW.size,
     "RULE_SIZE": RULE.size,
     "PREFIX_KEY_SIZE": PREFIX_KEY.size,
@@ -96,13 +104,16 @@ def endpoint(
     identity: int,
     generation: tuple[int, int],
     lists: tuple[Extent, Extent],
+    *,
+    is_direct: bool = False,
 ) -> bytes:
-    """An endpoint's entry: its first address of each family, `mac` (6 bytes or none), `generation` (bank, epoch), `lists` by Direction."""
+    """An endpoint's entry: its first address of each family, `mac` (6 bytes or none), `generation` (bank, epoch), `lists` by Direction.
+    `is_direct`: other endpoints of the node may hand it packets past the node's stack."""
     first: dict[int, bytes] = {}
     for address in addresses:
         first.setdefault(address.version, address.packed)
     starts, counts = [e.start for e in lists], [e.count for e in lists]
-    flags = HAS_MORE_ADDRESSES if len(first) < len(addresses) else 0
+    flags = HAS_MORE_ADDRESSES * (len(first) < len(addresses)) | IS_DIRECT * is_direct
     v4, v6 = first.get(4, b""), first.get(6, b"")
     return ENDPOINT.pack(v6, v4, identity, *generation, *starts, *counts, mac, flags)
 
@@ -116,6 +127,11 @@ def more_addresses(index: int, addresses: Sequence[Address]) -> set[bytes]:
             keys.add(MORE_KEY.pack(index, address.version == 6, address.packed))
         seen.add(address.version)
     return keys
+
+
+def local_key(address: Address) -> bytes:
+    """Key in `locals` of an address of this node's endpoints."""
+    return LOCAL_KEY.pack(address.version == 6, address.packed)
 
 
 def mark(bank: int, epoch: int) -> bytes:
@@ -172,13 +188,24 @@ def rule(line: CompiledRule) -> bytes:
     )
 
 
+def summary(lines: Sequence[CompiledRule]) -> bytes:
+    """Of the rules of one block: a peer whose row has none of these bits is met by none of them."""
+    bits = 0
+    for line in lines:
+        asked = [bit for bit in (line.bit, line.net_bit) if bit != NO_BIT]
+        bits |= 1 << asked[0] if asked else 2**ROW_BITS - 1
+    return row(bits)
+
+
 def list_flags(lines: tuple[CompiledRule, ...]) -> int:
-    """Whether the verdict cache's key holds all that a list asks: nothing of ICMP, no source ports."""
+    """Whether each block of a list has a summary; and whether the verdict cache's key holds all that it asks: nothing of ICMP, no source
+    ports."""
+    summarized = IS_SUMMARIZED if len(lines) >= SUMMARIZED_FROM else 0
     asks_more = any(
         line.icmp_type >= 0 or line.icmp_code >= 0 or line.is_icmp_negated or line.source_ports != ANY_PORTS
         for line in lines
     )
-    return 0 if asks_more else IS_CACHEABLE
+    return summarized | (0 if asks_more else IS_CACHEABLE)
 
 
 def row(bits: int) -> bytes:

@@ -1,27 +1,35 @@
 """The one door to bcc: compiles, loads and pins the programs, in a child process that lives for a second.
 
-bcc maps more than 100 MB; the agent works on the pins. `python -m nodeagent.dataplane.ebpf.loader PIN_FOLDER WORK_FOLDER`.
+bcc maps more than 100 MB; the agent works on the pins. `python -m nodeagent.dataplane.ebpf.loader PIN_FOLDER WORK_FOLDER [OTHER_FOLDER]`.
 """
 
 import ctypes
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from federation.errors import PlatformLack
 from nodeagent.dataplane.ebpf import headers, layout
+from nodeagent.dataplane.ebpf.upkeep import features, generations
 
 FOLDER = Path(__file__).parent / "programs"
 SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
 PROGRAMS = ("from_endpoint", "to_endpoint")
+STEPS = ("walk_rules", "deliver")
+"""Programs that those go on in, in the order of the map `steps`."""
 MAPS = (
-    "endpoints", "more_addresses", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "stamps", "connections", "openings",
-    "verdicts", "fragments", "walks", "walkers", "counters", "rule_counts", "settings", "events",
+    "endpoints", "more_addresses", "locals", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "summaries", "stamps",
+    "connections", "openings", "verdicts", "fragments", "walks", "steps", "counters", "rule_counts", "settings", "events",
 )  # fmt: skip
+PINS = (*MAPS, *STEPS, *PROGRAMS)
+"""Everything that a generation's folder holds, beside its link."""
 
 EXIT_LACK = 3
 """The machine lacks something: standard output says what, as JSON."""
+DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG (linux/prctl.h)."""
 
 
 def source() -> str:
@@ -29,8 +37,8 @@ def source() -> str:
     return "".join((FOLDER / name).read_text() for name in SOURCES)
 
 
-def main(pin_folder: Path, work_folder: Path) -> None:
-    """Pin everything below `pin_folder`; the programs last, so that their presence says that all is there."""
+def main(pin_folder: Path, work_folder: Path, carried: Path | None = None) -> None:
+    """Pin everything below `pin_folder`, in one step: it is there whole, or not at all. `carried`: a generation whose connections go on."""
     os.environ["BCC_KERNEL_SOURCE"] = str(headers.build(work_folder / "headers"))
     try:
         from bcc import BPF, lib  # after the environment is set: bcc reads it when it is imported
@@ -39,22 +47,34 @@ def main(pin_folder: Path, work_folder: Path) -> None:
         raise PlatformLack(f"bcc cannot be imported: {error}", hint=hint) from error
 
     flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
-    compiled = BPF(text=source(), cflags=[*flags, "-DCOARSE", "-Wno-macro-redefined"])
-    pin_folder.mkdir(parents=True, exist_ok=True)
+    text = generations.carrying(source(), carried) if carried else source()
+    flags += ["-DCOARSE"] if features.has_helper(features.COARSE_CLOCK) else []
+    compiled = BPF(text=text, cflags=[*flags, "-Wno-macro-redefined"])
+    staging = pin_folder.with_name(pin_folder.name + generations.STAGING)
+    staging.mkdir(parents=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
-    walker = compiled.load_func("walk_rules", BPF.SCHED_CLS)
-    compiled["walkers"][ctypes.c_int(0)] = ctypes.c_int(walker.fd)
+    for place, name in enumerate(STEPS):
+        step = compiled.load_func(name, BPF.SCHED_CLS)
+        compiled["steps"][ctypes.c_int(place)] = ctypes.c_int(step.fd)
+        pins.append((name, step.fd))
     pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
     for name, fd in pins:
-        target = pin_folder / name
-        target.unlink(missing_ok=True)
+        target = staging / name
         if lib.bpf_obj_pin(fd, ctypes.c_char_p(str(target).encode())) != 0:
             raise OSError(ctypes.get_errno(), f"pin {target}")
+    (staging / generations.SHAPE).symlink_to(generations.shape(source()))
+    staging.rename(pin_folder)
+
+
+def die_with_parent() -> None:
+    """Nobody is left to wait for the programs when the agent is killed; its successor compiles them itself."""
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":
+    die_with_parent()
     try:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(*map(Path, sys.argv[1:]))
     except PlatformLack as lack:
         sys.stdout.write(json.dumps({"message": lack.message, "hint": lack.hint}))
         sys.exit(EXIT_LACK)

@@ -5,7 +5,7 @@ entries that name them, and only then the removal of what no entry names any mor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
@@ -19,6 +19,8 @@ from nodeagent.drivers import ANYTHING, DesiredPolicy, Touched
 MARK = layout.NUMBER.pack(0)
 """Key in `endpoints` (no interface has index 0) that keeps the highest bank and epoch ever begun. A restarted agent goes on above
 them: what was half written, or allowed to an endpoint that is gone, never looks fresh."""
+ADOPTED = ("endpoints", "stamps", "more_addresses", "locals")
+"""Maps of a former agent that the next one goes on with."""
 Pair = tuple[Extent, Extent]
 
 
@@ -30,6 +32,8 @@ class Place:
     identity: int
     lists: tuple[Lines, Lines]
     mac: bytes = b""
+    is_direct: bool = False
+    """Whether other endpoints of the node may hand it packets past the node's stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Standing:
     entries: dict[int, Entry] = field(default_factory=dict)
     """By interface's index."""
     more: set[bytes] = field(default_factory=set)
+    locals: dict[bytes, bytes] = field(default_factory=dict)
     stamps: dict[int, int] = field(default_factory=dict)
     references: Mapping[int, RuleReference] = field(default_factory=dict)
 
@@ -98,20 +103,30 @@ class Planner:
         gone = standing.entries.keys() - entries.keys()
         fresh = {i: entry for i, entry in entries.items() if standing.entries.get(i) != entry}
         writes = self._begin(is_rebuilt=is_rebuilt, is_fresh=bool(fresh), gone=sorted(gone))
+        direct = _locals(places)
+        writes.append(Delete("locals", tuple(sorted(standing.locals.keys() - direct.keys()))))
         more = {key for i, place in places.items() for key in layout.more_addresses(i, place.addresses)}
         one = layout.NUMBER.pack(1)
         writes.append(Update("more_addresses", dict.fromkeys(sorted(more - standing.more), one)))
         first, last = self._bank_writes(wanted, found, is_rebuilt=is_rebuilt)
         writes += first
-        writes.append(Update("rules", rules))
+        writes += rules
         writes.append(self._counts(desired.tables, is_rebuilt=is_rebuilt))
         writes.append(Update("endpoints", {layout.NUMBER.pack(i): entry.value for i, entry in fresh.items()}))
+        moved = {key: index for key, index in direct.items() if standing.locals.get(key) != index}
+        writes.append(Update("locals", moved))
         writes += last
         writes.append(Delete("more_addresses", tuple(sorted(standing.more - more))))
-        standing.entries, standing.more = entries, more
+        standing.entries, standing.more, standing.locals = entries, more, direct
         standing.arena.keep(lists)
         without_room = frozenset(i for i, place in places.items() if refused & set(place.lists))
         return Plan(needed(writes), without_room, is_rebuilt)
+
+    def distrust(self) -> None:
+        """What was allowed meanwhile may have been allowed by entries that were not ours: every endpoint's next epoch begins."""
+        self.standing.entries = {
+            index: replace(entry, value=b"") for index, entry in self.standing.entries.items()
+        }
 
     def _is_conflict(self, found: Difference, wanted: Wanted, pairs: Mapping[int, Pair]) -> bool:
         """Whether writing in place could show a packet what neither the old nor the new state says: a list that changes asks a bit
@@ -193,11 +208,11 @@ class Planner:
         return Update("rule_counts", renamed)
 
 
-def adopted(endpoints: Mapping[bytes, bytes], stamps: Mapping[bytes, bytes], more: set[bytes]) -> Standing:
-    """What can be told from a former agent's maps: which places of the arena are taken, which numbers are."""
+def adopted(held: Mapping[str, Mapping[bytes, bytes]]) -> Standing:
+    """What can be told from a former agent's maps (those of ADOPTED): which places of the arena are taken, which numbers are."""
     bank = epoch = 0
     entries = {}
-    for key, value in endpoints.items():
+    for key, value in held["endpoints"].items():
         fields = layout.ENDPOINT.unpack(value)
         own_bank, own_epoch, lists = fields[3], fields[4], fields[5:9]
         bank, epoch = max(bank, own_bank), max(epoch, own_epoch)
@@ -206,9 +221,9 @@ def adopted(endpoints: Mapping[bytes, bytes], stamps: Mapping[bytes, bytes], mor
             extents = tuple(Extent(start, count & 0xFFFF) for start, count in pairs)
             entries[layout.NUMBER.unpack(key)[0]] = Entry(value, own_epoch, extents)
     arena = Arena(extent for entry in entries.values() for extent in entry.extents)
-    numbers = {layout.NUMBER.unpack(k)[0]: layout.NUMBER.unpack(v)[0] for k, v in stamps.items()}
+    numbers = {layout.NUMBER.unpack(k)[0]: layout.NUMBER.unpack(v)[0] for k, v in held["stamps"].items()}
     return Standing(
-        bank_number=bank, epoch=epoch, arena=arena, entries=entries, more=more,
+        bank_number=bank, epoch=epoch, arena=arena, entries=entries, more=set(held["more_addresses"]), locals=dict(held["locals"]),
         stamps={place: stamp for place, stamp in numbers.items() if stamp},
     )  # fmt: skip
 
@@ -227,7 +242,10 @@ def is_walkable(tables: Tables, lines: Lines) -> bool:
 
 
 def _entry(place: Place, bank: int, epoch: int, pair: Pair) -> Entry:
-    value = layout.endpoint(place.addresses, place.mac, place.identity, (bank, epoch), pair)
+    generation = (bank, epoch)
+    value = layout.endpoint(
+        place.addresses, place.mac, place.identity, generation, pair, is_direct=place.is_direct
+    )
     return Entry(value, epoch, pair, place.lists)
 
 
@@ -236,3 +254,16 @@ def _all(bits: Iterable[int]) -> int:
     for some in bits:
         every |= some
     return every
+
+
+def _locals(places: Mapping[int, Place]) -> dict[bytes, bytes]:
+    """Which interface is at an address, where packets may go there past the stack; not where two claim it."""
+    claims: dict[Address, set[int]] = {}
+    for index, place in places.items():
+        for address in place.addresses:
+            claims.setdefault(address, set()).add(index)
+    return {
+        layout.local_key(address): layout.NUMBER.pack(index)
+        for address, indexes in claims.items()
+        if len(indexes) == 1 and places[index := next(iter(indexes))].is_direct
+    }

@@ -10,8 +10,8 @@ from nodeagent.dataplane.ebpf.bpf import call, open_pin
 TEST_RUN = 10
 LOOPBACK = 1
 """The interface that a packet of a test run comes from: endpoints that are asked about hang on it."""
-ACT_OK, ACT_SHOT = 0, 2
-"""What our programs return (linux/pkt_cls.h)."""
+ACT_OK, ACT_SHOT, ACT_NEXT = 0, 2, 2**32 - 1
+"""What programs return (linux/pkt_cls.h). Ours: the last for what they let pass, so that whoever hangs after them is asked too."""
 
 
 class _TestRun(ctypes.Structure):

@@ -24,15 +24,18 @@ Rule = tuple[int, str, str]
 """(version of IP, interface it comes in by, address it goes to): one of the last two is empty."""
 
 
-def close_off(endpoints: Mapping[str, Iterable[Address]]) -> None:
-    """Close exactly these off, by interface; every other one that was is opened. Raises DriverError or PlatformLack."""
+def close_off(endpoints: Mapping[str, Iterable[Address]]) -> tuple[list[Rule], list[Rule]]:
+    """Close exactly these off, by interface; every other one that was is opened: the rules that were added for it, and removed. Raises
+    DriverError or PlatformLack."""
     wanted: set[Rule] = {(version, interface, "") for interface in endpoints for version in FAMILIES}
     wanted |= {(a.version, "", str(a)) for addresses in endpoints.values() for a in addresses}
     with IPRoute() as netlink:
         own = _own(netlink)
-        for verb, rules in (("add", wanted - own), ("del", own - wanted)):
-            for rule in sorted(rules):
+        added, removed = sorted(wanted - own), sorted(own - wanted)
+        for verb, rules in (("add", added), ("del", removed)):
+            for rule in rules:
                 _change(netlink, verb, rule)
+    return added, removed
 
 
 def closed_off() -> set[Rule]:

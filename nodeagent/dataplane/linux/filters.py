@@ -2,7 +2,8 @@
 
 import errno
 import os
-import socket
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,6 @@ HANDLE = 0xCA5E
 INGRESS_PARENT, EGRESS_PARENT = 0xFFFFFFF2, 0xFFFFFFF3
 CLSACT_HANDLE = 0xFFFF0000
 ETH_P_ALL = 0x0003
-
-
-def index_of(interface: str) -> int | None:
-    """The index of an interface of this namespace, or None."""
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        return None
 
 
 def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
@@ -49,21 +42,43 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
                 os.close(descriptor)
 
 
-def attached() -> dict[int, set[str]]:
-    """Interfaces of this namespace that carry filters of ours, with the programs' names."""
-    found: dict[int, set[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """What hangs on interfaces of a namespace."""
+
+    ours: Mapping[int, set[str]] = field(default_factory=dict)
+    """Names of programs of ours, by interface's index."""
+    shared: Set[int] = frozenset()
+    """Interfaces that carry filters of somebody else."""
+
+
+def look() -> Hung:
+    """What hangs in this namespace."""
+    ours: dict[int, set[str]] = {}
+    shared: set[int] = set()
     with IPRoute() as netlink:
-        for link in netlink.get_links():
-            for parent in (INGRESS_PARENT, EGRESS_PARENT):
-                try:
-                    messages = list(netlink.get_filters(index=link["index"], parent=parent))
-                except NetlinkError:
+        for index, parent in _places(netlink):
+            try:
+                messages = list(netlink.get_filters(index=index, parent=parent))
+            except NetlinkError:
+                continue
+            for message in messages:
+                options = message.get_attr("TCA_OPTIONS")
+                if options is None:  # the head of a priority
                     continue
-                for message in messages:
-                    if message["info"] >> 16 == PRIORITY and message["handle"] == HANDLE:
-                        options = message.get_attr("TCA_OPTIONS")
-                        found.setdefault(link["index"], set()).add(str(options.get_attr("TCA_BPF_NAME")))
-    return found
+                if message["info"] >> 16 == PRIORITY and message["handle"] == HANDLE:
+                    ours.setdefault(index, set()).add(str(options.get_attr("TCA_BPF_NAME")))
+                else:
+                    shared.add(index)
+    return Hung(ours, shared)
+
+
+def _places(netlink: Any) -> list[tuple[int, int]]:
+    """Interfaces that can carry filters of what comes or goes, and where: one question for all, not two for each."""
+    kinds = {"clsact": (INGRESS_PARENT, EGRESS_PARENT), "ingress": (INGRESS_PARENT,)}
+    return [
+        (q["index"], parent) for q in netlink.get_qdiscs() for parent in kinds.get(q.get_attr("TCA_KIND"), ())
+    ]
 
 
 def detach(index: int) -> None:

@@ -33,6 +33,7 @@ def test_a_bare_machine_is_told_what_fails_what_is_lost_and_what_to_do(tmp_path:
     assert {name for name, f in found.items() if f.level == "fail"} == {
         "rights",
         "kernel",
+        "bpf(2)",
         "bpffs",
         "tc clsact",
         "bcc",
@@ -48,7 +49,7 @@ def test_a_bare_machine_is_told_what_fails_what_is_lost_and_what_to_do(tmp_path:
 def test_a_check_that_cannot_be_made_is_said_and_ends_nothing(tmp_path: Path) -> None:
     found = list(machine(replace(bare(tmp_path), root=tmp_path / "gone")))
     assert any("could not be checked" in finding.found for finding in found)
-    assert len(found) == 11
+    assert len(found) == 12
 
 
 def test_a_credential_that_others_can_read_fails(tmp_path: Path) -> None:

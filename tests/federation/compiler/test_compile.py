@@ -1,220 +1,132 @@
 """The compiled tables, walked, say what the reference engine says: on random worlds, for every pair."""
 
 import random
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.compiler.compiler import compile_tables
+from federation.identities import REMOTE_NODE, IdentityNumber
 from federation.identities import WORLD as OUTSIDE
-from federation.identities import IdentityNumber
+from federation.kinds.endpoint import Endpoint
 from federation.policy.evaluate import Engine
-from federation.policy.parties import Probe, labels_of, protocol_number
-from federation.policy.tables import Direction, Verdict
-from federation.policy.walk import Packet, peer_row, walk
-from federation.policy.world import World, world_of
-from federation.resources.codec import decode
+from federation.policy.parties import Probe, protocol_number
+from federation.policy.tables import Direction, Tables, Verdict
+from federation.policy.walk import Crossing, Packet, peer_row, walk, walk_host
+from federation.policy.world import Host, World
+from tests.federation.compiler.worlds import WORLD_ADDRESSES, numbered, worlds, worlds_of_hosts
 
-SELECTORS = [
-    "",
-    "all()",
-    "app == 'web'",
-    "app != 'web'",
-    "has(pci)",
-    "app in {'db', 'api'} || !has(pci)",
-    "role == 'net'",
-    "causeway.dev/cluster == 'dc1'",
-]
-NETS = {
-    4: ["10.10.0.0/16", "10.20.1.0/24", "10.10.1.3/32", "203.0.113.0/24", "0.0.0.0/0"],
-    6: ["fd00:10::/32", "fd00:20:0:1::/64", "fd00:10:0:1::3/128", "2001:db8::/32", "::/0"],
-}
-WORLD_ADDRESS = IPv4Address("203.0.113.7")
-WORLD_ADDRESSES = (WORLD_ADDRESS, IPv6Address("2001:db8::7"))
-FAMILIES = ((4,), (6,), (4, 6))
-picks = st.sampled_from
+Ends = dict[Any, Endpoint | Host]
 
 
-def document(kind: str, name: str, spec: dict[str, Any], **meta: Any) -> dict[str, Any]:
-    return {"apiVersion": "causeway.dev/v1", "kind": kind, "metadata": {"name": name, **meta}, "spec": spec}
+def ends_of(world: World) -> Ends:
+    """Who has which address; of a host that several host endpoints share, the host as one has it."""
+    found: Ends = {}
+    for each in world.endpoints.values():
+        found |= dict.fromkeys(each.spec.addresses, each)
+    for host in (*world.hosts.values(), *world.faces):
+        found |= dict.fromkeys(host.addresses, host)
+    return found
 
 
-def endpoint(
-    number: int,
-    app: str,
-    has_pci: bool,
-    cluster: str,
-    namespace: str,
-    service_account: str,
-    families: tuple[int, ...],
-) -> dict[str, Any]:
-    second = {"dc1": 10, "aws1": 20}[cluster]
-    labels = {"app": app} | ({"pci": "true"} if has_pci else {})
-    ports = [
-        {"name": "http", "port": 80 if number % 2 else 8080},
-        {"name": "dns", "port": 53, "protocol": "UDP"},
-    ]
-    addresses = {4: f"10.{second}.1.{number + 1}", 6: f"fd00:{second}:0:1::{number + 1}"}
-    return document(
-        "Endpoint", f"e{number}",
-        {"node": "n", "addresses": [addresses[family] for family in families], "serviceAccount": service_account, "ports": ports},
-        cluster=cluster, namespace=namespace, labels=labels,
-    )  # fmt: skip
+def place_of(end: Endpoint | Host | None) -> tuple[str, str] | None:
+    if isinstance(end, Host):
+        return end.cluster, end.name
+    return None if end is None else (end.metadata.cluster, end.spec.node)
 
 
-@st.composite
-def entities(draw: st.DrawFn, protocol: str | None, family: int) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for field, choices in (
-        ("selector", SELECTORS), ("notSelector", SELECTORS[2:]), ("namespaceSelector", ["all()", "global()", "projectcalico.org/name == 'pay'"]),
-    ):  # fmt: skip
-        if draw(st.integers(0, 3)) == 0:
-            made[field] = draw(picks(choices))
-    if draw(st.integers(0, 4)) == 0:
-        made["serviceAccounts"] = {"names": [draw(picks(["sa1", "sa2"]))]}
-    if draw(st.integers(0, 3)) == 0:
-        made["nets"] = draw(st.lists(picks(NETS[family]), min_size=1, max_size=2))
-    if draw(st.integers(0, 4)) == 0:
-        made["notNets"] = draw(st.lists(picks(NETS[family][:-1]), min_size=1, max_size=2))
-    if protocol is None and draw(st.integers(0, 3)) == 0:
-        made["ports"] = [draw(picks(["http", "dns"]))]
-    if protocol in ("TCP", "UDP") and draw(st.booleans()):
-        made["ports"] = draw(st.lists(picks([80, "53:90", "http", "dns", 8080]), min_size=1, max_size=3))
-        if draw(st.integers(0, 3)) == 0:
-            made["notPorts"] = draw(st.lists(picks([80, "60:85", "http", "dns"]), min_size=1, max_size=2))
-    return made
+class Walker:
+    """Asks tables as a kernel does: the lists of both ends, and of the host endpoints on the way."""
+
+    def __init__(self, world: World, tables: Tables, numbers: dict[Any, IdentityNumber]) -> None:
+        self.world, self.tables, self.numbers = world, tables, numbers
+        self.ends = ends_of(world)
+
+    def verdict(self, probe: Probe) -> Verdict:
+        packet = Packet(
+            protocol=protocol_number(probe.protocol), source_port=probe.source_port, destination_port=probe.destination_port,
+            icmp_type=probe.icmp_type, icmp_code=probe.icmp_code,
+        )  # fmt: skip
+        verdicts = [Verdict.ALLOW]
+        for own, peer, direction in (
+            (probe.source, probe.destination, Direction.EGRESS), (probe.destination, probe.source, Direction.INGRESS),
+        ):  # fmt: skip
+            verdicts += self.side(own, peer, direction, packet)
+        return min(verdicts)
+
+    def row(self, address: Any) -> int:
+        end = self.ends.get(address)
+        identity = OUTSIDE if end is None else REMOTE_NODE if isinstance(end, Host) else self.numbers[end.key]
+        return peer_row(self.tables, identity, address)
+
+    def side(self, own: Any, peer: Any, direction: Direction, packet: Packet) -> Iterator[Verdict]:
+        subject, other = self.ends.get(own), self.ends.get(peer)
+        is_near = place_of(subject) == place_of(other)
+        crossing = Crossing(
+            direction=direction, row=self.row(peer), own_row=self.row(own), packet=packet,
+            is_forwarded=not isinstance(subject, Host),
+        )  # fmt: skip
+        if isinstance(subject, Host):
+            yield from self.host(subject, crossing)
+        elif subject is not None:
+            is_own_host = is_near and isinstance(other, Host)
+            if not (
+                is_own_host and direction is Direction.INGRESS
+            ):  # what its own host sends meets no program
+                number = self.tables.subjects[subject.key]
+                yield walk(self.tables, number, direction, crossing.row, packet)[0]
+            host = self.world.hosts.get((subject.metadata.cluster, subject.spec.node))
+            if host is not None and not is_near:
+                yield from self.host(host, crossing)
+
+    def host(self, host: Host, crossing: Crossing) -> Iterator[Verdict]:
+        if host.endpoint is not None:
+            yield walk_host(self.tables, self.tables.hosts[host.endpoint], crossing)[0]
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    protocol = draw(picks([None, None, "TCP", "UDP", "ICMP", "ICMPv6"]))
-    rule: dict[str, Any] = {"action": draw(picks(["Allow", "Allow", "Deny", "Pass", "Log"]))}
-    if protocol:
-        rule["protocol"] = protocol
-    if draw(st.integers(0, 4)) == 0:
-        rule["notProtocol"] = draw(picks(["TCP", "UDP"]))
-    if protocol in ("ICMP", "ICMPv6"):
-        for name in ("icmp", "notICMP"):
-            if draw(st.booleans()):
-                rule[name] = {"type": draw(picks([8, 128]))} | ({"code": 0} if draw(st.booleans()) else {})
-    elif draw(st.integers(0, 4)) == 0:
-        rule["ipVersion"] = draw(picks([4, 6]))
-    family = rule.get("ipVersion") or draw(picks([4, 6]))  # one rule, one family
-    for side in ("source", "destination"):
-        if draw(st.booleans()):
-            rule[side] = draw(entities(protocol, family))
-    return rule
+def is_one_host(walker: Walker, source: Any, destination: Any) -> bool:
+    """Whether a host would speak to itself."""
+    ends = [walker.ends.get(each) for each in (source, destination)]
+    return all(isinstance(end, Host) for end in ends) and place_of(ends[0]) == place_of(ends[1])
 
 
-@st.composite
-def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
-    documents = [
-        endpoint(
-            n, draw(picks(["web", "api", "db"])), draw(st.booleans()), draw(picks(["dc1", "aws1"])),
-            draw(picks(["shop", "pay"])), draw(picks(["", "sa1", "sa2"])), draw(picks(FAMILIES)),
-        )
-        for n in range(draw(st.integers(2, 4)))
-    ]  # fmt: skip
-    documents.append(document("Tier", "first", {"order": 1, "defaultAction": draw(picks(["Deny", "Pass"]))}))
-    if draw(st.booleans()):
-        documents.append(
-            document(
-                "GlobalNetworkSet",
-                "s",
-                {"nets": ["203.0.113.0/24", "10.20.1.0/24", "2001:db8::/32", "fd00:20::/32"]},
-                labels={"role": "net"},
-            )
-        )
-    for n in range(draw(st.integers(1, 4))):
-        spec: dict[str, Any] = {
-            "tier": draw(picks(["first", "default", "gone"])),
-            "selector": draw(picks(SELECTORS)),
-        }
-        if draw(st.booleans()):
-            spec["order"] = draw(picks([1, 2]))
-        for direction in ("ingress", "egress"):
-            spec[direction] = draw(st.lists(rules(), max_size=3))
-        kind = draw(picks(["GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy"]))
-        meta: dict[str, Any] = {"namespace": draw(picks(["shop", "pay"]))} if kind == "NetworkPolicy" else {}
-        if meta and draw(st.booleans()):
-            meta["cluster"] = "dc1"
-        documents.append(document(kind, f"p{n}", spec, **meta))
-    return documents
+QUESTIONS: list[tuple[str | int, int]] = [("TCP", 80), ("TCP", 8080), ("TCP", 22), ("UDP", 53), ("SCTP", 9)]
 
 
-def numbered(
-    documents: list[dict[str, Any]], given: dict[str, IdentityNumber] | None = None
-) -> tuple[World, dict[Any, IdentityNumber]]:
-    """A world, with numbers for its identities: those `given` before, and (put into it) new ones."""
-    resources = [decode(d) for d in documents]
-    numbers = {} if given is None else given
-    seen: set[str] = set()
-    identities, of_endpoint = [], {}
-    for resource in resources:
-        if resource.kind != "Endpoint":
+def compare(documents: list[dict[str, Any]], rng: random.Random) -> None:
+    """Every pair of ends asked every question."""
+    world, numbers = numbered(documents)
+    walker = Walker(world, compile_tables(world, world.endpoints, world.hosts), numbers)
+    engine = Engine(world)
+    for source, destination in product([*walker.ends, *WORLD_ADDRESSES], repeat=2):
+        if source.version != destination.version or is_one_host(walker, source, destination):
             continue
-        labels = labels_of(resource)
-        numbers.setdefault(str(labels), IdentityNumber(256 + len(numbers)))
-        if str(labels) not in seen:
-            seen.add(str(labels))
-            identities.append(
-                decode(
-                    document(
-                        "Identity",
-                        str(numbers[str(labels)]),
-                        {"number": numbers[str(labels)], "labels": labels},
-                    )
-                )
-            )
-        of_endpoint[resource.key] = numbers[str(labels)]
-    return world_of([*resources, *identities]), of_endpoint
+        for protocol, port in [*QUESTIONS, (58 if source.version == 6 else 1, 0)]:
+            probe = Probe(
+                source=source, destination=destination, protocol=protocol, destination_port=port,
+                source_port=rng.choice([80, 22, 40000]), icmp_type=rng.choice([8, 128]), icmp_code=rng.choice([0, 1]),
+            )  # fmt: skip
+            assert walker.verdict(probe) == engine.decide(probe).verdict, probe
 
 
-def walked(world: World, tables: Any, numbers: dict[Any, IdentityNumber], probe: Probe) -> Verdict:
-    packet = Packet(
-        protocol=protocol_number(probe.protocol), source_port=probe.source_port, destination_port=probe.destination_port,
-        icmp_type=probe.icmp_type, icmp_code=probe.icmp_code,
-    )  # fmt: skip
-    verdicts = [Verdict.ALLOW]
-    owners = {address: key for key, e in world.endpoints.items() for address in e.spec.addresses}
-    for own, peer, direction in (
-        (probe.source, probe.destination, Direction.EGRESS), (probe.destination, probe.source, Direction.INGRESS),
-    ):  # fmt: skip
-        subject = owners.get(own)
-        if subject is None:
-            continue
-        row = peer_row(tables, numbers[owners[peer]] if peer in owners else OUTSIDE, peer)
-        verdicts.append(walk(tables, tables.subjects[subject], direction, row, packet)[0])
-    return min(verdicts)
-
-
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_tables_say_what_the_reference_engine_says(
     documents: list[dict[str, Any]], rng: random.Random
 ) -> None:
-    world, numbers = numbered(documents)
-    tables = compile_tables(world, world.endpoints)
-    engine = Engine(world)
-    ends = [*(address for e in world.endpoints.values() for address in e.spec.addresses), *WORLD_ADDRESSES]
-    for source in ends:
-        for destination in ends:
-            if source.version != destination.version:
-                continue
-            for protocol, port in (
-                ("TCP", 80),
-                ("TCP", 8080),
-                ("UDP", 53),
-                (58 if source.version == 6 else 1, 0),
-                ("SCTP", 9),
-            ):
-                probe = Probe(
-                    source=source, destination=destination, protocol=protocol, destination_port=port,
-                    source_port=rng.choice([80, 40000]), icmp_type=rng.choice([8, 128]), icmp_code=rng.choice([0, 1]),
-                )  # fmt: skip
-                assert walked(world, tables, numbers, probe) == engine.decide(probe).verdict, probe
+    compare(documents, rng)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds_of_hosts(), st.randoms(use_true_random=False))
+def test_hosts_lists_stage_by_stage_say_what_the_reference_engine_says(
+    documents: list[dict[str, Any]], rng: random.Random
+) -> None:
+    compare(documents, rng)
 
 
 @settings(max_examples=40, deadline=None)
@@ -226,8 +138,11 @@ def test_tables_do_not_depend_on_the_order_of_the_world(
     policies, sets = list(world.policies), list(world.network_sets)
     rng.shuffle(policies)
     rng.shuffle(sets)
-    shuffled = World(
-        tiers=dict(reversed(world.tiers.items())), policies=tuple(policies), network_sets=tuple(sets),
+    shuffled = replace(
+        world, tiers=dict(reversed(world.tiers.items())), policies=tuple(policies), network_sets=tuple(sets),
         identities=dict(reversed(world.identities.items())), endpoints=dict(reversed(world.endpoints.items())),
+        hosts=dict(reversed(world.hosts.items())), profiles=dict(reversed(world.profiles.items())),
     )  # fmt: skip
-    assert compile_tables(shuffled, world.endpoints) == compile_tables(world, world.endpoints)
+    assert compile_tables(shuffled, world.endpoints, world.hosts) == compile_tables(
+        world, world.endpoints, world.hosts
+    )

@@ -46,7 +46,20 @@ def _policy(world: World, document: dict[str, Any]) -> Policy:
         selects=lambda end: _selects(world, spec, end, namespace, cluster),
         rules={way: [_rule(world, r, way, namespace) for r in spec.get(way) or []] for way in directions},
         isolates=frozenset(directions),
+        stage="doNotTrack" if spec.get("doNotTrack") else "preDNAT" if spec.get("preDNAT") else "",
+        is_on_forward=bool(spec.get("applyOnForward")),
     )
+
+
+def profiles(world: World) -> dict[str, Policy]:
+    """By name; what hosts get after all tiers."""
+    return {
+        document["metadata"]["name"]: Policy(
+            tier="", rank=(0.0, 0, ""), selects=lambda _: True, isolates=frozenset(),
+            rules={way: [_rule(world, r, way, "") for r in document["spec"].get(way) or []] for way in ("ingress", "egress")},
+        )
+        for document in world.of("Profile")
+    }  # fmt: skip
 
 
 def _inferred(spec: dict[str, Any]) -> list[str]:
@@ -56,7 +69,10 @@ def _inferred(spec: dict[str, Any]) -> list[str]:
 
 
 def _selects(world: World, spec: dict[str, Any], end: End, namespace: str, cluster: str) -> bool:
-    if end.kind != "pod":
+    if end.face is not None:
+        is_of_pods = namespace or spec.get("namespaceSelector") or spec.get("serviceAccountSelector")
+        return not is_of_pods and calico(spec.get("selector", ""))(end.face.labels)
+    if end.kind != "pod" or spec.get("doNotTrack") or spec.get("preDNAT"):
         return False  # a host without HostEndpoint is not policed by Calico's policies
     pod = _pod(end)
     if (namespace and namespace != pod.namespace) or (cluster and cluster != pod.cluster):
@@ -194,6 +210,10 @@ def _prefixed(prefix: str, labels: Labels) -> dict[str, str]:
 def _owners(world: World, end: End) -> Iterator[Owner]:
     if end.kind == "pod":
         yield _pod(end)
+    if end.face is not None and end.address in end.face.expected:
+        yield Owner(
+            labels=end.face.labels, cluster=end.cluster, namespace="", namespace_labels={}, account_labels={}, ports=end.face.ports,
+        )  # fmt: skip
     for each in world.sets:
         if not any(is_in(end.address, net) for net in each.nets):
             continue

@@ -5,7 +5,7 @@ wrong meaning in the product's doors or matcher cannot be in both.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -13,6 +13,17 @@ CLUSTER = "causeway.dev/cluster"
 NUMBERS = {"ICMP": 1, "TCP": 6, "UDP": 17, "ICMPV6": 58, "SCTP": 132, "UDPLITE": 136}
 Labels = Mapping[str, str]
 Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """A host endpoint, the only one of its host."""
+
+    labels: Labels
+    expected: frozenset[Address]
+    """Where selectors find it as a peer."""
+    ports: tuple[tuple[str, int, int], ...]
+    profiles: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +40,8 @@ class End:
     account_labels: Labels = field(default_factory=dict)
     ports: tuple[tuple[str, int, int], ...] = ()
     """(name, protocol, number)."""
+    face: Face | None = None
+    """Of a host that a host endpoint names."""
 
     @property
     def cluster(self) -> str:
@@ -64,6 +77,9 @@ class Policy:
     """By "ingress" and "egress": (action, whether it matches). A direction that is absent is not spoken about."""
     isolates: frozenset[str]
     is_cilium: bool = False
+    stage: str = ""
+    """Of Calico's: doNotTrack, preDNAT, or empty."""
+    is_on_forward: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,8 @@ class World:
         self.sets: list[NetworkSet] = []
         for document in self.of("Node"):
             self._add_node(document)
+        for document in self.of("HostEndpoint"):
+            self._add_face(document)
         for document in self.of("Pod"):
             self._add_pod(document)
         for document in (*self.of("NetworkSet"), *self.of("GlobalNetworkSet")):
@@ -121,6 +139,23 @@ class World:
             self.ends[address] = End(
                 kind="host", address=address, place=(cluster, "", name), node=name, labels=labels
             )
+
+    def _add_face(self, document: dict[str, Any]) -> None:
+        meta, spec = document["metadata"], document["spec"]
+        own = meta.get("labels") or {}
+        cluster, labels = own.get(CLUSTER, self.home), dict[str, str]()
+        profiles = {d["metadata"]["name"]: d["spec"] for d in self.of("Profile")}
+        for name in reversed(spec.get("profiles", [])):
+            labels |= profiles.get(name, {}).get("labelsToApply", {})
+        face = Face(
+            labels={**labels, **own, CLUSTER: cluster},
+            expected=frozenset(map(ip_address, spec.get("expectedIPs", []))),
+            ports=tuple((p["name"], NUMBERS[p["protocol"]], p["port"]) for p in spec.get("ports", [])),
+            profiles=tuple(spec.get("profiles", [])),
+        )
+        for address, end in self.ends.items():
+            if end.place == (cluster, "", spec["node"]):
+                self.ends[address] = replace(end, face=face)
 
     def _add_pod(self, document: dict[str, Any]) -> None:
         meta, spec = document["metadata"], document["spec"]

@@ -102,7 +102,14 @@ def addresses(documents: list[Document]) -> list[str]:
     return [*found, *OUTSIDE]
 
 
-def probes(documents: list[Document]) -> Iterator[dict[str, Any]]:
+SAFE = [{"protocol": "TCP", "port": 22}, {"protocol": "TCP", "port": 40000, "sourcePort": 22}]
+"""Questions of a host's failsafe ports."""
+SAFE_TOO = {version: [*questions, *SAFE] for version, questions in QUESTIONS.items()}
+
+
+def probes(
+    documents: list[Document], questions: dict[int, list[dict[str, Any]]] = QUESTIONS
+) -> Iterator[dict[str, Any]]:
     """Every (from, to) of one family, asked every question."""
     ends = addresses(documents)
     for source in ends:
@@ -110,7 +117,7 @@ def probes(documents: list[Document]) -> Iterator[dict[str, Any]]:
             version = ip_address(source).version
             if version != ip_address(to).version or source == to or {source, to} <= {*OUTSIDE}:
                 continue
-            for question in QUESTIONS[version]:
+            for question in questions[version]:
                 yield {"from": source, "to": to, **question}
 
 

@@ -46,17 +46,15 @@ def connection_lines(pins: Pins, names: Names, now: int, endpoint: str = "") -> 
     """What stands at a moment (CLOCK_MONOTONIC, ns), as it is read; what has expired is left out. `endpoint`: an ObjectKey.path, of that
     only. Raises DriverError."""
     epochs = {
-        address: entry.epoch
+        decode.number(key): decode.endpoint(value).epoch
         for key, value in pins.entries("endpoints")
         if key != MARK
-        for entry in (decode.endpoint(value),)
-        for address in entry.addresses
     }
     for table in TABLES:
         for key, value in pins.entries(table):
-            found = decode.connection(key, value)
-            if found.deadline > now and (not endpoint or names.who(found.local) == endpoint):
-                yield _line(found, names, now, is_current=found.epoch == epochs.get(found.local, found.epoch))
+            for found in decode.connections(key, value):
+                if found.deadline > now and (not endpoint or names.who(found.local) == endpoint):
+                    yield _line(found, names, now, is_current=found.epoch == epochs.get(found.index))
 
 
 def protocol_name(number: int) -> str:

@@ -10,6 +10,8 @@ from nodeagent.dataplane.ebpf.layout import Address, Extent
 COUNT_MASK = 0xFFFF
 """Of an endpoint's counts: the number of rules, without flags."""
 STATES = ("opening", "answered", "established")
+ENDED = 3
+"""Of a connection's marks: a bit for each end that has ended."""
 CLOSING = ("", "closing", "closing", "closed")
 KINDS = ("opened", "denied", "cut", "closed")
 """Of events, by number."""
@@ -30,8 +32,10 @@ class EndpointEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """An entry of `connections` or `openings`. Times are the kernel's monotonic clock, ns; counts are by Direction."""
+    """An entry of `connections` or `openings`, seen from one end. Times are the kernel's monotonic clock, ns; counts are by Direction."""
 
+    index: int
+    """Interface of the end."""
     local: Address
     remote: Address
     local_port: int
@@ -146,27 +150,39 @@ def reference_of(rule_id: int) -> int | None:
     return rule_id - 1 if rule_id else None
 
 
-def connection(key: bytes, value: bytes) -> Connection:
-    """An entry of a table of connections."""
-    local, remote, local_port, remote_port, protocol, is_v6 = layout.CONNECTION_KEY.unpack(key)
+def connections(key: bytes, value: bytes) -> tuple[Connection, ...]:
+    """An entry of a table of connections, seen from each of its ends that was judged here: one, or both."""
+    *addresses, low_port, high_port, protocol, is_v6 = layout.CONNECTION_KEY.unpack(key)
     fields = layout.CONNECTION.unpack(value)
-    deadline, opened_at, *counts = fields[:6]
-    epoch, _, rule_id, rtt_us, opened, state, closing, _ = fields[6:]
-    return Connection(
-        local=address(local, is_v6=bool(is_v6)),
-        remote=address(remote, is_v6=bool(is_v6)),
-        local_port=local_port,
-        remote_port=remote_port,
-        protocol=protocol,
-        state=CLOSING[closing & 3] or STATES[state],
-        direction=Direction(opened),
-        deadline=deadline,
-        opened_at=opened_at,
-        bytes=(counts[0], counts[1]),
-        packets=(counts[2], counts[3]),
-        epoch=epoch,
-        rule_id=reference_of(rule_id),
-        rtt_us=rtt_us,
+    (deadline, opened_at), size, packets, sides = (
+        fields[:2],
+        fields[2:4],
+        fields[4:6],
+        (fields[6:10], fields[10:14]),
+    )
+    rtt_us, opener, state, marks, _ = fields[14:]
+    ends = tuple(address(raw, is_v6=bool(is_v6)) for raw in addresses)
+    ports = (low_port, high_port)
+    return tuple(
+        Connection(
+            index=index,
+            local=ends[own],
+            remote=ends[1 - own],
+            local_port=ports[own],
+            remote_port=ports[1 - own],
+            protocol=protocol,
+            state=CLOSING[marks & ENDED] or STATES[state],
+            direction=Direction.EGRESS if opener == own else Direction.INGRESS,
+            deadline=deadline,
+            opened_at=opened_at,
+            bytes=(size[1 - own], size[own]),
+            packets=(packets[1 - own], packets[own]),
+            epoch=epoch,
+            rule_id=reference_of(rule_id),
+            rtt_us=rtt_us,
+        )
+        for own, (index, epoch, _, rule_id) in enumerate(sides)
+        if index
     )
 
 

@@ -17,12 +17,13 @@ from federation.identities import HOST, REMOTE_NODE, UNKNOWN, WORLD
 from federation.policy.tables import RuleReference
 from federation.resources.metadata import ObjectKey
 from nodeagent.control import cache
+from nodeagent.control.packed import Packed
 from nodeagent.control.replica import State
 from nodeagent.dataplane.ebpf.inspect import decode
 from nodeagent.dataplane.ebpf.inspect.pins import Pins
 from nodeagent.dataplane.ebpf.layout import Address
 from nodeagent.dataplane.ebpf.plan import MARK
-from nodeagent.dataplane.linux.filters import index_of
+from nodeagent.dataplane.linux.links import index_of
 from nodeagent.drivers import DesiredPolicy
 
 FILE = "names.json"
@@ -167,7 +168,8 @@ def with_state(node: NodeNames, state: State) -> Names:
     for (kind, path), document in state.documents.items():
         if kind not in ("Endpoint", "Node"):
             continue
-        spec, status = document.get("spec", {}), document.get("status", {})
+        whole = Packed.of(document).whole()
+        spec, status = whole.get("spec", {}), whole.get("status", {})
         listed = [*spec.get("addresses", ()), status.get("tunnelAddress", "")]
         who = path if kind == "Endpoint" else f"node {path}"
         peers.update({ip_address(text): who for text in listed if text})

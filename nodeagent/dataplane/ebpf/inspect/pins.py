@@ -10,6 +10,7 @@ from federation.errors import DriverError, Forbidden, NotFound
 from nodeagent.dataplane.ebpf import loader
 from nodeagent.dataplane.ebpf.bpf import NO_BATCH, PinnedMap, errno_of, open_pin, possible_processors
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.ebpf.upkeep.generations import STAGING, TORN
 
 RIGHTS = {"BPF": 39, "SYS_ADMIN": 21}
 """Capabilities of which one lets a process open pins; numbers of linux/capability.h."""
@@ -113,7 +114,7 @@ def generations(pin_dir: Path) -> list[Path]:
     """The folders of complete generations, this release's or not. Raises NotFound when there is none."""
     hint = "is the agent of this node running, and with eBPF? see: causeway agent status; causeway doctor"
     try:
-        found = [path for path in sorted(pin_dir.iterdir()) if (path / loader.PROGRAMS[-1]).exists()]
+        found = [path for path in sorted(pin_dir.iterdir()) if _is_generation(path)]
     except FileNotFoundError as error:
         raise NotFound(f"no pins of this node: {pin_dir} is not there", hint=hint) from error
     except PermissionError as error:
@@ -121,6 +122,11 @@ def generations(pin_dir: Path) -> list[Path]:
     if not found:
         raise NotFound(f"no pins of this node: {pin_dir} holds no programs", hint=hint)
     return found
+
+
+def _is_generation(folder: Path) -> bool:
+    is_made_just_now = folder.name.endswith((STAGING, TORN))
+    return not is_made_just_now and (folder / loader.PROGRAMS[-1]).exists()
 
 
 def must_have_rights(status: Path = Path("/proc/self/status")) -> None:

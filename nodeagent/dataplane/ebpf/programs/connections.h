@@ -1,4 +1,5 @@
-// What was allowed goes on, for as long as the policy that allowed it stands. Two maps: openings forget the oldest (a flood of them
+// What was allowed goes on, for as long as the policy that allowed it stands: each end that is an endpoint here has its own word in the
+// one entry. Two maps: openings forget the oldest (a flood of them
 // harms openings only); a connection whose opener has gone on after an answer stays in `connections` until it ends, or nobody has
 // spoken for its life.
 
@@ -34,8 +35,15 @@ static inline void count_rule(u32 rule_id, u32 length) {
     value->bytes += length;
 }
 
+// Whether anybody wants to know of flows.
+static inline int is_told(void) {
+    u32 zero = 0;
+    struct settings *wanted = settings.lookup(&zero);
+    return wanted && wanted->events;
+}
+
 // Tells of a flow, where somebody wants to know. Never waits: what finds no room is counted.
-static inline void tell(struct __sk_buff *skb, struct walk *w, u32 kind, struct connection *c) {
+static inline void tell(struct walk *w, u32 kind, struct connection *c) {
     u32 zero = 0;
     struct settings *wanted = settings.lookup(&zero);
     if (!wanted || !(wanted->events & (1u << kind))) return;
@@ -45,6 +53,7 @@ static inline void tell(struct __sk_buff *skb, struct walk *w, u32 kind, struct 
         count(EVENT_LOST, 0);
         return;
     }
+    u32 mine = w->mine & 1, far = mine ^ 1;
     event->at = w->now;
     event->local = w->packet.local;
     event->remote = w->packet.remote;
@@ -52,26 +61,26 @@ static inline void tell(struct __sk_buff *skb, struct walk *w, u32 kind, struct 
     event->remote_port = w->packet.remote_port;
     event->protocol = w->packet.protocol;
     event->is_v6 = w->packet.is_v6;
-    event->ifindex = skb->ifindex;
+    event->ifindex = w->ifindex;
     event->epoch = w->endpoint.epoch;
     event->identity = w->endpoint.identity;
     event->peer = w->peer;
-    event->rule_id = c->rule_id;
+    event->rule_id = w->rule_id;
     event->rtt_us = c->rtt_us;
-    event->bytes[0] = c->bytes[0];
-    event->bytes[1] = c->bytes[1];
-    event->packets[0] = c->packets[0];
-    event->packets[1] = c->packets[1];
+    event->bytes[INGRESS] = c->bytes[far];
+    event->bytes[EGRESS] = c->bytes[mine];
+    event->packets[INGRESS] = c->packets[far];
+    event->packets[EGRESS] = c->packets[mine];
     event->kind = kind;
     event->reason = w->reason;
-    event->direction = c->opened;
+    event->direction = c->opener == mine ? EGRESS : INGRESS;
     event->tcp_flags = c->tcp_flags | w->packet.tcp_flags;
     __builtin_memset(event->unused, 0, sizeof(event->unused));
     events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
 static inline u64 life_of(u32 protocol, struct connection *c) {
-    if (protocol == IPPROTO_TCP) return c->closing == 3 ? TCP_CLOSED_LIFE : c->state == ESTABLISHED ? TCP_LIFE : TCP_OPENING_LIFE;
+    if (protocol == IPPROTO_TCP) return (c->marks & ENDED) == ENDED ? TCP_CLOSED_LIFE : c->state == ESTABLISHED ? TCP_LIFE : TCP_OPENING_LIFE;
     if (c->state == OPENING) return OPENING_LIFE;
     return protocol == IPPROTO_UDP ? UDP_LIFE : OTHER_LIFE;
 }
@@ -83,54 +92,110 @@ static inline struct fragment_key fragment_of(struct __sk_buff *skb, struct pack
     return key;
 }
 
-// Lets a packet pass; the first of several fragments opens the way for the rest.
-static inline int pass(struct __sk_buff *skb, struct walk *w) {
-    if (w->packet.is_fragment) {
-        struct fragment_key key = fragment_of(skb, &w->packet, w->direction);
-        struct fragment first = {.epoch = w->endpoint.epoch, .deadline = w->now + FRAGMENT_LIFE};
-        fragments.update(&key, &first);
-    }
-    return count(ALLOWED, TC_ACT_OK);
-}
-
 // A fragment that is not the first goes the way of the first.
 static inline int follow(struct __sk_buff *skb, struct packet *k, u32 direction, u32 epoch) {
     struct fragment_key key = fragment_of(skb, k, direction);
     struct fragment *first = fragments.lookup(&key);
     // Offset 1 lies within the header that the first was judged by, and could write over it (RFC 1858).
     if (!first || k->later == 1 || first->epoch != epoch || clock() > first->deadline) return count(FRAGMENT, TC_ACT_SHOT);
-    return count(ALLOWED, TC_ACT_OK);
+    return count(ALLOWED, PASS);
+}
+
+static inline u32 stamp_of(struct ip *remote) {
+    u32 mixed = remote->part[0] ^ remote->part[1] ^ remote->part[2] ^ remote->part[3];
+    u32 place = (mixed * 0x9E3779B1u) >> 20;
+    u32 *stamp = stamps.lookup(&place);
+    return stamp ? *stamp : 0;
+}
+
+// Whether an end was judged here, by the policy that stands, about who is at the other end's address now.
+static inline int is_fresh(struct side *side, u32 ifindex, u32 epoch, u32 stamp) {
+    return side->ifindex == ifindex && side->epoch == epoch && side->stamp == stamp;
+}
+
+// The endpoint here that an endpoint may hand its packets, past the node's stack; 0: none.
+static inline u32 local_of(struct packet *k) {
+    struct local_key key = {.is_v6 = k->is_v6, .address = k->remote};
+    u32 *ifindex = locals.lookup(&key);
+    return ifindex ? *ifindex : 0;
+}
+
+// Hands a packet that the sender may send to the endpoint here that it is for, once that may get it: by what the connection's entry says
+// of the other end, or by a program that judges as if it came there. Past the stack of the node: half of what a packet costs.
+static inline int hand_over(struct __sk_buff *skb, struct walk *w, struct connection *c) {
+    struct side *far = &c->sides[(w->mine ^ 1) & 1];
+    u32 ifindex = far->ifindex;
+    struct endpoint *e = ifindex ? endpoints.lookup(&ifindex) : 0;
+    if (e && (e->flags & IS_DIRECT) && is_fresh(far, ifindex, e->epoch, stamp_of(&w->packet.local)) &&
+        owns(ifindex, e, &w->packet.remote, w->packet.is_v6)) {
+        count_rule(far->rule_id, w->packet.length);
+        return count(ALLOWED, bpf_redirect_peer(ifindex, 0));
+    }
+    w->target = local_of(&w->packet);
+    w->is_new = 0;
+    if (w->target) steps.call(skb, DELIVER);
+    return PASS;
+}
+
+// Lets a packet pass; the first of several fragments opens the way for the rest.
+static inline int pass(struct __sk_buff *skb, struct walk *w, struct connection *c) {
+    count(ALLOWED, PASS);
+    if (w->packet.is_usual) {
+        if (w->direction == INGRESS) return w->target ? bpf_redirect_peer(w->target, 0) : PASS;
+        return c && (c->marks & DIRECT) ? hand_over(skb, w, c) : PASS;
+    }
+    if (w->packet.is_fragment) {
+        struct fragment_key key = fragment_of(skb, &w->packet, w->direction);
+        struct fragment first = {.epoch = w->endpoint.epoch, .deadline = w->now + FRAGMENT_LIFE};
+        fragments.update(&key, &first);
+    }
+    return PASS;
+}
+
+// What is over makes room at once, also while no agent runs. The entry of its opening, if that is still there, is used again.
+static inline void retire(struct walk *w, struct connection *c) {
+    w->connection = *c;
+    struct connection *opening = openings.lookup(&w->key);
+    if (opening) *opening = w->connection;
+    else if (openings.update(&w->key, &w->connection)) return;
+    connections.delete(&w->key);
 }
 
 // One more packet of a connection that may go on.
 static inline int go_on(struct __sk_buff *skb, struct walk *w, struct connection *c) {
     struct packet *k = &w->packet;
-    u32 direction = w->direction & 1, closing = c->closing;
-    c->packets[direction]++;
-    c->bytes[direction] += k->length;
+    u32 mine = w->mine & 1, sender = (w->direction == EGRESS ? mine : mine ^ 1) & 1, was_ended = (c->marks & ENDED) == ENDED;
+    struct side *own = &c->sides[mine], *far = &c->sides[mine ^ 1];
+    count_rule(own->rule_id, k->length);
+    if (w->direction == EGRESS || !far->ifindex) { // else the sender's end has counted it
+        c->packets[sender]++;
+        c->bytes[sender] += k->length;
+    }
     c->tcp_flags |= k->tcp_flags;
     if (k->tcp_flags & (FIN | RST)) {
-        c->closing |= k->tcp_flags & RST ? 3 : 1 << direction;
-        if (c->closing == 3 && closing != 3) tell(skb, w, EVENT_CLOSED, c);
+        c->marks |= k->tcp_flags & RST ? ENDED : 1 << sender;
+        if ((c->marks & ENDED) == ENDED && !was_ended) {
+            w->rule_id = own->rule_id;
+            tell(w, EVENT_CLOSED, c);
+        }
     }
-    if (c->state == OPENING && direction != c->opened) c->state = ANSWERED;
+    if (c->state == OPENING && sender != c->opener) c->state = ANSWERED;
     u64 until = w->now + life_of(k->protocol, c);
-    if (until > c->deadline + SECOND || c->closing == 3) c->deadline = until;
-    count_rule(c->rule_id, k->length);
-    if (c->state == ANSWERED && direction == c->opened && !w->is_established && k->protocol != IPPROTO_ICMP && k->protocol != ICMP6) {
+    u32 is_ended = (c->marks & ENDED) == ENDED;
+    if (until > c->deadline + SECOND || is_ended) c->deadline = until;
+    if (c->state == ANSWERED && sender == c->opener && !w->is_established && k->protocol != IPPROTO_ICMP && k->protocol != ICMP6) {
         c->state = ESTABLISHED;
-        c->rtt_us = (bpf_ktime_get_ns() - c->opened_at) / 1000;
+        if (c->marks & TIMED) c->rtt_us = (bpf_ktime_get_ns() - c->opened_at) / 1000;
         c->deadline = w->now + life_of(k->protocol, c);
         w->connection = *c;
         if (!connections.update(&w->key, &w->connection)) {
-            openings.delete(&w->key);
-            return pass(skb, w);
+            c->deadline = 0; // this one is not believed any more, and goes when it is the oldest
+        } else {
+            c->state = ANSWERED;
+            if (k->protocol == IPPROTO_TCP) return count(TABLE_FULL, TC_ACT_SHOT); // others stay where the oldest goes
         }
-        c->state = ANSWERED;
-        if (k->protocol == IPPROTO_TCP) return count(TABLE_FULL, TC_ACT_SHOT); // others stay where the oldest goes
-    } else if (w->is_established && c->closing == 3) { // what is over makes room at once, also while no agent runs
-        w->connection = *c;
-        if (!openings.update(&w->key, &w->connection)) connections.delete(&w->key);
+    } else if (w->is_established && is_ended) {
+        retire(w, c);
     }
-    return pass(skb, w);
+    return pass(skb, w, c);
 }

@@ -12,6 +12,8 @@
 #define ROW_WORDS 16
 #define STAMPS 4096
 #define COUNTED_RULES 32768
+#define BLOCK 32 // rules
+#define PASS TC_ACT_UNSPEC // whoever hangs after us is asked too
 
 struct ip { u32 part[4]; }; // as on the wire; an IPv4 address is the first part. Where both meet, `space` tells them apart.
 
@@ -30,7 +32,9 @@ struct endpoint {
     u16 flags;
 };
 #define HAS_MORE_ADDRESSES 1
+#define IS_DIRECT 2 // another endpoint of this node may hand it packets past the node's stack
 struct more_key { u32 ifindex, is_v6; struct ip address; };
+struct local_key { u32 is_v6; struct ip address; };
 
 struct rule {
     u16 bit, not_bit, net_bit, not_net_bit;
@@ -40,23 +44,30 @@ struct rule {
     u32 next, rule_id; // rule_id: 0 is no rule's
 };
 #define IS_CACHEABLE 0x80000000u
+#define IS_SUMMARIZED 0x40000000u // the list begins where a block does, and each of its blocks has a summary
 #define COUNT_MASK 0x0000ffffu
 
-struct connection_key { struct ip local, remote; u16 local_port, remote_port; u8 protocol, is_v6; u16 unused; };
+// One entry for both ends of a connection, whoever sends: the end whose address (or port) is less comes first.
+struct connection_key { struct ip low, high; u16 low_port, high_port; u8 protocol, is_v6; u16 unused; };
+struct side { u32 ifindex, epoch, stamp, rule_id; }; // of an end that is an endpoint here; ifindex 0: not, or not judged yet
 struct connection {
     u64 deadline; // of the kernel's coarse monotonic clock, ns
     u64 opened_at;
-    u64 bytes[2]; // by direction; packets that two processors handle at once may be missed
+    u64 bytes[2]; // by the end that sent them; packets that two processors handle at once may be missed
     u32 packets[2];
-    u32 epoch, stamp, rule_id, rtt_us;
-    u8 opened, state, closing, tcp_flags; // opened: the direction; closing: a bit for each direction that has ended
-    u32 unused;
+    struct side sides[2];
+    u32 rtt_us;
+    u8 opener, state, marks, tcp_flags; // opener: the end that opened it
 };
+#define ENDED 3  // in marks: a bit for each end that has ended
+#define DIRECT 4 // between two endpoints here, past the node's stack
+#define TIMED 8  // opened_at is exact
 enum { OPENING, ANSWERED, ESTABLISHED };
 
 struct verdict_key { u32 start, identity, prefix, epoch, bank; u16 port; u16 protocol; };
 struct fragment_key { struct ip source, destination; u32 ifindex, id; };
 struct fragment { u64 deadline; u32 epoch, unused; };
+struct summary { u64 words[ROW_WORDS]; }; // of which each rule of a block asks one; all, when one asks none
 struct rule_count { u64 packets, bytes; };
 
 struct event {
@@ -78,6 +89,7 @@ _Static_assert(sizeof(struct rule) == RULE_SIZE, "layout.py");
 _Static_assert(sizeof(struct more_key) == MORE_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct connection_key) == CONNECTION_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct connection) == CONNECTION_SIZE, "layout.py");
+_Static_assert(sizeof(struct local_key) == LOCAL_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct event) == EVENT_SIZE, "layout.py");
 
 struct packet {
@@ -86,7 +98,7 @@ struct packet {
     u8 protocol, is_v6, icmp_type, icmp_code;
     u8 tcp_flags, is_opening, is_about, is_fragment; // is_about: an ICMP error; the rest is the flow that it speaks of
     u16 later; // a fragment's offset, in 8 bytes; 0: it has the header
-    u16 unused;
+    u8 is_usual, unused; // is_usual: nothing but Ethernet, IP and TCP or UDP
     u32 id, length;
 };
 
@@ -97,32 +109,39 @@ struct walk {
     struct packet packet;
     struct endpoint endpoint;
     struct connection_key key;
-    struct connection connection; // as it stood, or is to stand
+    struct connection connection; // as it is to stand
     struct verdict_key cached;
     u64 now;
-    u32 way, ways, is_live, is_established, is_cached, direction;
-    u32 start, size, at, transport, peer, rule_id, reason;
+    u32 ifindex, mine, direction; // of the endpoint that is asked; mine: its side
+    u32 target; // to which the packet goes past the stack, once it may
+    u32 way, ways, is_middle, is_new, is_found, is_live, is_established, is_cached, is_summarized;
+    u32 start, size, at, transport, peer, rule_id, stamp, reason;
     u16 source, destination;
 };
 
 BPF_TABLE("hash", u32, struct endpoint, endpoints, 4096);
 BPF_F_TABLE("hash", struct more_key, u32, more_addresses, 16384, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct local_key, u32, locals, 16384, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct address_key, struct address_value, addresses, 524288, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lpm_trie", struct prefix_key, u32, prefixes, 524288, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct row_key, struct row, identity_rows, 131072, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct row_key, struct row, prefix_rows, 131072, BPF_F_NO_PREALLOC);
 BPF_TABLE("array", u32, struct rule, rules, 65536);
+BPF_TABLE("array", u32, struct summary, summaries, 65536 / BLOCK);
 BPF_TABLE("array", u32, u32, stamps, STAMPS);
 BPF_F_TABLE("hash", struct connection_key, struct connection, connections, CONNECTIONS, BPF_F_NO_PREALLOC);
 BPF_TABLE("lru_hash", struct connection_key, struct connection, openings, OPENINGS);
 BPF_TABLE("lru_hash", struct verdict_key, u64, verdicts, 65536);
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 BPF_TABLE("percpu_array", u32, struct walk, walks, 1);
-BPF_TABLE("prog", u32, u32, walkers, 1);
+BPF_TABLE("prog", u32, u32, steps, 2);
 BPF_TABLE("percpu_array", u32, u64, counters, 32);
 BPF_TABLE("percpu_array", u32, struct rule_count, rule_counts, COUNTED_RULES);
 BPF_TABLE("array", u32, struct settings, settings, 1);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+
+// Of `steps`: programs that another goes on in.
+enum { WALK_RULES, DELIVER };
 
 // Order: layout.COUNTERS.
 enum {

@@ -1,6 +1,6 @@
 // From a packet to a verdict: the peer's row of bits against the list of the endpoint's class.
 
-#define CHUNK 32 // rules that one program walks; then it calls itself
+#define CHUNK 80 // rules, or summaries of blocks, that one program looks at; then it calls itself
 #define CACHE_FROM 40
 #define HOST 1
 #define WORLD 2
@@ -55,6 +55,7 @@ static inline int prepare(struct walk *w, u32 way) {
     w->source = way == EGRESS ? k->local_port : k->remote_port;
     w->destination = way == EGRESS ? k->remote_port : k->local_port;
     w->transport = k->protocol == IPPROTO_ICMP || k->protocol == ICMP6 ? 1 : has_ports(k->protocol) ? 2 : 0;
+    w->is_summarized = (total & IS_SUMMARIZED) != 0;
     w->is_cached = (total & IS_CACHEABLE) && w->size >= CACHE_FROM;
     if (w->is_cached) {
         struct verdict_key vk = {.start = w->start, .identity = peer.identity, .prefix = peer.prefix, .epoch = e->epoch,
@@ -80,39 +81,46 @@ static inline int prepare(struct walk *w, u32 way) {
     return WALK;
 }
 
+// A connection that may be opened.
+static inline int remember(struct __sk_buff *skb, struct walk *w) {
+    if (openings.update(&w->key, &w->connection)) return count(TABLE_FULL, TC_ACT_SHOT);
+    if (w->is_established) connections.delete(&w->key); // it was over
+    return pass(skb, w, &w->connection);
+}
+
 // Ends the judging of a packet: remembers or forgets its connection.
 static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
     struct packet *k = &w->packet;
-    struct connection *c = &w->connection;
-    c->rule_id = w->rule_id;
+    struct connection *c = &w->connection, *standing = 0;
+    u32 mine = w->mine & 1;
+    struct side own = {.ifindex = w->ifindex, .epoch = w->endpoint.epoch, .stamp = w->stamp, .rule_id = w->rule_id};
     if (verdict == DENY) {
         count_rule(w->rule_id, k->length);
         if (w->is_live) {
             connections.delete(&w->key);
             openings.delete(&w->key);
         }
-        tell(skb, w, w->is_live ? EVENT_CUT : EVENT_DENIED, c);
+        tell(w, w->is_live ? EVENT_CUT : EVENT_DENIED, c);
         return count(w->is_live ? CUT : w->reason, TC_ACT_SHOT);
     }
-    c->epoch = w->endpoint.epoch;
-    if (w->is_live) {
-        struct connection *standing = w->is_established ? connections.lookup(&w->key) : openings.lookup(&w->key);
-        if (standing) {
-            standing->epoch = c->epoch;
-            standing->stamp = c->stamp;
-            standing->rule_id = c->rule_id;
-            return go_on(skb, w, standing);
-        }
+    if (w->is_found) standing = w->is_established ? connections.lookup(&w->key) : openings.lookup(&w->key);
+    if (standing) {
+        standing->sides[mine] = own;
+        if (!w->is_live) tell(w, EVENT_OPENED, c);
+        return go_on(skb, w, standing);
     }
-    if ((k->protocol == IPPROTO_ICMP || k->protocol == ICMP6) && !k->is_opening) { // an answer opens nothing
-        count_rule(w->rule_id, k->length);
-        return pass(skb, w);
-    }
-    if (openings.update(&w->key, c)) return count(TABLE_FULL, TC_ACT_SHOT);
-    if (w->is_established) connections.delete(&w->key); // it was over
     count_rule(w->rule_id, k->length);
-    tell(skb, w, EVENT_OPENED, c);
-    return pass(skb, w);
+    if ((k->protocol == IPPROTO_ICMP || k->protocol == ICMP6) && !k->is_opening) return pass(skb, w, 0); // an answer opens nothing
+    c->sides[mine] = own;
+    tell(w, EVENT_OPENED, c);
+    if (w->direction == EGRESS && k->is_usual && (w->endpoint.flags & IS_DIRECT) && !w->is_middle) {
+        w->target = local_of(k);
+        c->marks |= DIRECT;
+        w->is_new = 1;
+        if (w->target) steps.call(skb, DELIVER); // it is remembered once the other end lets it in
+        c->marks &= ~DIRECT;
+    }
+    return remember(skb, w);
 }
 
 // Judges the ways that are left, as far as that goes without walking; then walks.
@@ -123,11 +131,19 @@ static inline int judge(struct __sk_buff *skb, struct walk *w, int verdict) {
         verdict = prepare(w, way);
     }
     if (verdict == WALK) {
-        walkers.call(skb, 0);
+        steps.call(skb, WALK_RULES);
         w->reason = TOO_LONG; // calls are used up: closed
         verdict = DENY;
     }
     return finish(skb, w, verdict);
+}
+
+// Whether no rule of a block can match a row. Arithmetic as above.
+static inline u32 is_passed_over(struct summary *s, struct row *row) {
+    u64 common = 0;
+#pragma unroll
+    for (int word = 0; word < ROW_WORDS; word++) common |= s->words[word] & row->words[word];
+    return common == 0 && s->words[0] != ~0ull; // a row may have no bit at all
 }
 
 int walk_rules(struct __sk_buff *skb) {
@@ -135,13 +151,21 @@ int walk_rules(struct __sk_buff *skb) {
     struct walk *w = walks.lookup(&zero);
     if (!w) return TC_ACT_SHOT;
     u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
-    u32 verdict = WALK, transport = w->transport;
+    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized;
     for (int n = 0; n < CHUNK; n++) {
         if (at >= size) {
             verdict = ALLOW; // every tier passed
             break;
         }
         u32 index = start + at;
+        if (is_summarized && !(at % BLOCK)) {
+            u32 block = index / BLOCK;
+            struct summary *s = summaries.lookup(&block);
+            if (s && is_passed_over(s, &w->row)) {
+                at += BLOCK;
+                continue;
+            }
+        }
         struct rule *r = rules.lookup(&index);
         if (!r) return TC_ACT_SHOT;
         at++;

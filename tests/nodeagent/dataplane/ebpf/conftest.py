@@ -13,6 +13,9 @@ from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.drivers import Address
 
+EVERY = 2**64 - 1
+"""A summary's first word, when it has one of these rules that asks no bit."""
+
 
 @cache
 def keys_around(bank: int, address: Address) -> list[bytes]:
@@ -56,6 +59,13 @@ class Maps:
         )
         at, size = 0, count & 0xFFFF
         while at < size:
+            if (
+                count & layout.IS_SUMMARIZED
+                and at % layout.BLOCK == 0
+                and self.is_passed_over(start + at, row)
+            ):
+                at += layout.BLOCK
+                continue
             rule = self.rule(start + at)
             at += 1
             if matches(rule, row, packet):
@@ -63,6 +73,11 @@ class Maps:
                     return Verdict(int(rule.action))
                 at = rule.next_tier
         return Verdict.ALLOW
+
+    def is_passed_over(self, index: int, row: int) -> bool:
+        raw = self.held["summaries"][layout.NUMBER.pack(index // layout.BLOCK)]
+        bits = row_of(raw)
+        return not bits & row and bits & EVERY != EVERY
 
     def remembered(self, index: int, peer: Address) -> tuple[object, object]:
         """What a connection of this endpoint with that peer keeps, and what a cached answer does: other ones are not believed."""
@@ -86,7 +101,7 @@ class Maps:
 
     def row(self, name: str, bank: int, number: int) -> int:
         raw = self.held[name].get(layout.ROW_KEY.pack(bank, number))
-        return sum(word << (64 * n) for n, word in enumerate(layout.ROW.unpack(raw))) if raw else 0
+        return row_of(raw) if raw else 0
 
     def rule(self, index: int) -> CompiledRule:
         (bit, not_bit, net_bit, not_net_bit, *rest) = layout.RULE.unpack(
@@ -99,6 +114,10 @@ class Maps:
             icmp_type=-1 if icmp_type == 0xFFFF else icmp_type, icmp_code=-1 if icmp_code == 0xFFFF else icmp_code,
             is_icmp_negated=bool(flags & 4), next_tier=following, rule_id=number - 1,
         )  # fmt: skip
+
+
+def row_of(raw: bytes) -> int:
+    return sum(word << (64 * n) for n, word in enumerate(layout.ROW.unpack(raw)))
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ NETS = [
 ]  # the same first bits in both families: neither may show in the other
 PACKETS = [Packet(protocol=6, destination_port=80), Packet(protocol=17, destination_port=53)]
 ALLOW, DENY, PASS = RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS
+NEVER = CompiledRule(action=DENY, bit=0, protocol=132)
+"""Matches no packet of those; a row without the bit passes over blocks of it."""
 PROBES = list(product((1, 2, 3), Direction, PEERS, PACKETS))
 State = tuple[DesiredPolicy, dict[int, tuple[Address, int]]]
 """The desired policy, and per interface's index its endpoint's address and class."""
@@ -48,14 +50,15 @@ bits = st.sampled_from([NO_BIT, 0, 1, 70])
 
 @st.composite
 def lists(draw: st.DrawFn) -> tuple[CompiledRule, ...]:
-    size = draw(st.integers(0, 4))
-    return tuple(
+    before = draw(st.sampled_from([(), (), (), (NEVER,) * layout.SUMMARIZED_FROM]))
+    size = len(before) + draw(st.integers(0, 4))
+    return before + tuple(
         CompiledRule(
             action=(action := draw(st.sampled_from([ALLOW, DENY, PASS]))),
             bit=draw(bits), net_bit=draw(bits), not_bit=draw(bits),
             protocol=draw(st.sampled_from([0, 6, 17])), next_tier=draw(st.integers(n + 1, size)) if action is PASS else 0, rule_id=n,
         )
-        for n in range(size)
+        for n in range(len(before), size)
     )  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def states(draw: st.DrawFn) -> State:
 def places(state: State) -> dict[int, Place]:
     desired, placed = state
     return {
-        index: Place((address,), IdentityNumber(300), plan.lists_of(desired.tables, number))
+        index: Place((address,), IdentityNumber(300), plan.lists_of(desired.tables, number), is_direct=True)
         for index, (address, number) in placed.items()
     }
 
@@ -93,7 +96,7 @@ def planned(planner: Planner, state: State, touched: Touched = ANYTHING) -> plan
 
 def adopted(maps: Any) -> Planner:
     held = maps.held
-    return Planner(plan.adopted(held["endpoints"], held["stamps"], set(held["more_addresses"])))
+    return Planner(plan.adopted(held))
 
 
 def expected(state: State) -> dict[Any, Verdict]:
@@ -201,9 +204,17 @@ def test_what_is_known_not_to_differ_need_not_be_looked_at(new_maps: Any, sequen
         for write in planned(told[1], new, touched).writes:
             told[0].apply(write)
         assert judged(told[0]) == judged(whole[0]) == expected(new)
-        assert {n: len(held) for n, held in told[0].held.items()} == {
-            n: len(held) for n, held in whole[0].held.items()
-        }
+        assert sizes(told[0]) == sizes(whole[0])
+        for maps, _ in (
+            whole,
+            told,
+        ):  # which prefixes share a row depends on their order; none is there for nobody
+            numbers = {layout.ROW_KEY.unpack(key)[1] for key in maps.held["prefix_rows"]}
+            assert numbers == {layout.NUMBER.unpack(number)[0] for number in maps.held["prefixes"].values()}
+
+
+def sizes(maps: Any) -> dict[str, int]:
+    return {name: len(held) for name, held in maps.held.items() if name != "prefix_rows"}
 
 
 def differing(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> set[Any]:
@@ -303,7 +314,7 @@ def test_a_new_endpoint_leaves_the_others_connections_alone(maps: Any) -> None:
     planner = run(maps, [state_of()])
     before = planner.standing.entries[1]
     todo = planned(planner, state_of(placed={1: (ADDRESSES[1], 0), 2: (ADDRESSES[2], 0)}))
-    assert kinds(todo) == ["write endpoints", "write endpoints"]
+    assert kinds(todo) == ["write endpoints", "write endpoints", "write locals"]
     assert list(todo.writes[1].entries) == [layout.NUMBER.pack(2)]
     assert planner.standing.entries[1] == before
 
@@ -376,10 +387,38 @@ def test_a_list_without_room_is_denied_and_said_so_and_the_others_are_enforced()
     assert planner.plan(DesiredPolicy(), {refused: given_places[refused]}).without_room == frozenset()
 
 
+def test_packets_go_past_the_stack_to_the_one_interface_at_an_address_that_takes_them(maps: Any) -> None:
+    def placed(**is_direct: bool) -> dict[int, Place]:
+        return {
+            int(name[1:]): Place((address,), IdentityNumber(300), ((), ()), is_direct=flag)
+            for (name, flag), address in zip(is_direct.items(), ADDRESSES, strict=False)
+        }
+
+    def locals_of(given_places: dict[int, Place]) -> dict[bytes, bytes]:
+        for write in planner.plan(DesiredPolicy(), given_places).writes:
+            maps.apply(write)
+        return dict(maps.held["locals"])
+
+    planner = Planner()
+    first, second = (layout.local_key(address) for address in ADDRESSES[:2])
+    assert locals_of(placed(i7=True, i8=False)) == {first: layout.NUMBER.pack(7)}
+    assert locals_of(placed(i7=True, i8=True)) == {
+        first: layout.NUMBER.pack(7),
+        second: layout.NUMBER.pack(8),
+    }
+    moved = placed(i9=True, i8=True)
+    assert locals_of(moved) == {first: layout.NUMBER.pack(9), second: layout.NUMBER.pack(8)}
+    both = {**moved, 7: moved[9]}
+    assert locals_of(both) == {second: layout.NUMBER.pack(8)}, "two claim the first address"
+    assert adopted(maps).standing.locals == {second: layout.NUMBER.pack(8)}
+    assert locals_of({}) == {}
+
+
 def test_gaps_of_the_arena_are_used_first_and_the_last_place_is_kept() -> None:
     assert arena.gap([], 5) == 0
     assert arena.gap([Extent(0, 4), Extent(10, 5)], 6) == 4
     assert arena.gap([Extent(0, 4), Extent(10, 5)], 7) == 15
+    assert arena.gap([Extent(0, 4), Extent(40, 5)], 20, 32) == 64, "at the beginning of a block"
     assert arena.gap([], layout.ARENA) is None
     assert arena.gap([], layout.ARENA - 1) == 0
 

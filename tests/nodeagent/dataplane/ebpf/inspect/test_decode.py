@@ -50,24 +50,32 @@ def test_a_row_that_is_not_there_has_no_bits() -> None:
     [(0, 0, "opening"), (1, 0, "answered"), (2, 0, "established"), (2, 1, "closing"), (2, 2, "closing"), (2, 3, "closed")],
 )  # fmt: skip
 def test_a_connection_is_read_as_the_programs_write_it(state: int, closing: int, said: str) -> None:
-    v6 = IPv6Address("fd00::1").packed
-    key = layout.CONNECTION_KEY.pack(v6, v6, 443, 50000, 6, 1)
-    value = layout.CONNECTION.pack(9, 8, 100, 200, 1, 2, 7, 0, 5, 1500, 1, state, closing, 0)
-    seen = decode.connection(key, value)
-    assert (seen.local, seen.local_port, seen.remote_port, seen.protocol) == (
-        IPv6Address("fd00::1"),
-        443,
-        50000,
-        6,
-    )
-    assert (seen.bytes, seen.packets, seen.epoch, seen.rtt_us) == ((100, 200), (1, 2), 7, 1500)
-    assert (seen.state, seen.direction, seen.rule_id, seen.deadline, seen.opened_at) == (
+    low, high = IPv6Address("fd00::1"), IPv6Address("fd00::2")
+    key = layout.CONNECTION_KEY.pack(low.packed, high.packed, 50000, 443, 6, 1)
+    sides = (3, 7, 0, 0, 4, 9, 0, 5)
+    value = layout.CONNECTION.pack(9, 8, 100, 200, 1, 2, *sides, 1500, 0, state, closing | 4, 0)
+    client, server = decode.connections(key, value)
+    assert (client.local, client.remote, client.local_port, client.remote_port) == (low, high, 50000, 443)
+    assert (server.local, server.remote, server.local_port, server.remote_port) == (high, low, 443, 50000)
+    assert (client.direction, server.direction) == (Direction.EGRESS, Direction.INGRESS)
+    assert (client.bytes, client.packets) == ((200, 100), (2, 1)), "by direction: received, sent"
+    assert (server.bytes, server.packets) == ((100, 200), (1, 2))
+    assert [(end.index, end.epoch, end.rule_id) for end in (client, server)] == [(3, 7, None), (4, 9, 4)]
+    assert (server.state, server.protocol, server.rtt_us, server.deadline, server.opened_at) == (
         said,
-        Direction.EGRESS,
-        4,
+        6,
+        1500,
         9,
         8,
     )
+
+
+def test_a_connection_is_seen_from_the_ends_that_were_judged_here() -> None:
+    one, other = (IPv4Address(text).packed.ljust(16, b"\0") for text in ("10.1.2.3", "10.1.2.4"))
+    key = layout.CONNECTION_KEY.pack(one, other, 5, 6, 17, 0)
+    value = layout.CONNECTION.pack(9, 8, 0, 0, 0, 0, 0, 0, 0, 0, 4, 9, 0, 5, 0, 0, 0, 0, 0)
+    (seen,) = decode.connections(key, value)
+    assert (str(seen.local), str(seen.remote), seen.index) == ("10.1.2.4", "10.1.2.3", 4)
 
 
 def test_an_event_is_read_as_the_programs_write_it() -> None:

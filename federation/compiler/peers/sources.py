@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from federation.compiler.columns import Columns
-from federation.policy.model import PartyKind, Prefix
-from federation.policy.parties import host_party
-from federation.policy.world import Host, LabelledNets, Labels, World
+from federation.compiler.peers.columns import Columns
+from federation.policy.model import HOSTS, PartyKind, Prefix
+from federation.policy.parties import Party, host_party
+from federation.policy.world import Address, Host, LabelledNets, Labels, World
 from federation.selectors.index import Bits
 
 Name = tuple[str, ...]
-"""("set", name) or ("host", cluster, node)."""
+"""("set", name), ("host", cluster, node), or of what a host endpoint has of a host ("host", cluster, node, host endpoint, which part)."""
+Home = tuple[str, str]
+"""Cluster and node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Source:
     cluster: str
     kinds: frozenset[PartyKind]
     nets: tuple[Prefix, ...]
+    home: Home | None = None
+    """Of a host."""
 
 
 NETWORK_SETS = frozenset({PartyKind.NETWORK_SET})
@@ -32,10 +36,22 @@ def source_of_set(nets: LabelledNets) -> Source:
     return Source(nets.labels, nets.cluster, NETWORK_SETS, nets.nets)
 
 
-def source_of_host(world: World, host: Host) -> Source:
-    """A host, by its addresses."""
-    party = host_party(world, host)
-    return Source(party.labels, host.cluster, party.kinds, tuple(ip_network(a) for a in party.addresses))
+def sources_of_host(world: World, host: Host) -> dict[Name, Source]:
+    """A host, by its addresses. Of one that has a host endpoint: the addresses at which selectors find that, and the rest."""
+    party, home = host_party(world, host), (host.cluster, host.name)
+    if host.endpoint is None:
+        return {("host", *home): _source(party, party.kinds, party.addresses, home)}
+    expected = tuple(a for a in party.addresses if a in party.selectable)
+    others = tuple(a for a in party.addresses if a not in party.selectable)
+    place = ("host", *home, host.endpoint.name)
+    return {
+        (*place, "expected"): _source(party, party.kinds, expected, home),
+        (*place, "others"): _source(party, HOSTS, others, home),
+    }
+
+
+def _source(party: Party, kinds: frozenset[PartyKind], addresses: tuple[Address, ...], home: Home) -> Source:
+    return Source(party.labels, party.cluster, kinds, tuple(ip_network(a) for a in addresses), home)
 
 
 class Places:
@@ -45,6 +61,7 @@ class Places:
         self.columns: Columns[Name] = Columns()
         self.of_kind: dict[PartyKind, Bits] = {}
         self.of_cluster: dict[str, Bits] = {}
+        self.of_host: dict[Home, Bits] = {}
         self._known: dict[Name, Source] = {}
 
     def get(self, name: Name) -> Source | None:
@@ -61,6 +78,8 @@ class Places:
             for kind in source.kinds:
                 self.of_kind[kind] = self.of_kind.get(kind, 0) | bit
             self.of_cluster[source.cluster] = self.of_cluster.get(source.cluster, 0) | bit
+            if source.home is not None:
+                self.of_host[source.home] = self.of_host.get(source.home, 0) | bit
 
     def drop(self, names: Iterable[Name]) -> None:
         """Remove; unknown names are passed over."""
@@ -70,11 +89,6 @@ class Places:
         for name in gone:
             del self._known[name]
 
-    def place_of_host(self, cluster: str, node: str) -> Bits:
-        """The bit of a host; 0 when it is unknown."""
-        name = ("host", cluster, node)
-        return 1 << self.columns.place_of(name) if name in self.columns else 0
-
     def _forget(self, names: Iterable[Name]) -> None:
         for name in names:
             known = self._known.get(name)
@@ -83,3 +97,7 @@ class Places:
                 for kind in known.kinds:
                     self.of_kind[kind] &= mask
                 self.of_cluster[known.cluster] &= mask
+                if known.home is not None:
+                    self.of_host[known.home] &= mask
+                    if not self.of_host[known.home]:
+                        del self.of_host[known.home]

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.compiler.columns import Columns
+from federation.compiler.peers.columns import Columns
 from federation.selectors import parse
 from federation.selectors.index import places_of
 

@@ -5,12 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 
-from federation.compiler.anchors import Anchors
-from federation.compiler.columns import Columns, bits_of
-from federation.compiler.holders import Held, Holders, is_within
-from federation.compiler.predicates import NetsPredicate, PeerPredicate, PortNumber, PortPredicate, Predicate
-from federation.compiler.prefixes import Code, Prefixes, code_of
-from federation.compiler.sources import Name, Places, Source
+from federation.compiler.peers.anchors import Anchors
+from federation.compiler.peers.columns import Columns, bits_of
+from federation.compiler.peers.holders import Held, Holders, is_within
+from federation.compiler.peers.predicates import (
+    NetsPredicate,
+    PeerPredicate,
+    PortNumber,
+    PortPredicate,
+    Predicate,
+)
+from federation.compiler.peers.prefixes import Code, Prefixes, code_of
+from federation.compiler.peers.sources import Name, Places, Source
 from federation.identities import WORLD, IdentityNumber
 from federation.policy.world import Labels
 from federation.rules.model import Prefix
@@ -92,7 +98,7 @@ class Questions:
             self.prefixes.extend(name, _codes(added), _codes(removed))
             bits = 0
             for predicate in self._anchors.candidates(source.labels):
-                if predicate.is_source(name, source):
+                if predicate.is_source(source):
                     bits |= 1 << self.bits[predicate]
             self.prefixes.give(name, bits)
 

@@ -1,26 +1,41 @@
 """Who holds a named port, and who serves a service: asked by every rule and every subject again."""
 
 from ipaddress import ip_network
+from typing import Protocol
 
-from federation.compiler.predicates import PortNumber, PortPredicate
-from federation.compiler.prefixes import Code, code_of, code_of_address, does_cover
-from federation.kinds.endpoint import Endpoint
+from federation.compiler.peers.predicates import PortNumber, PortPredicate
+from federation.compiler.peers.prefixes import Code, code_of, code_of_address, does_cover
+from federation.kinds.endpoint import NamedPort
 from federation.policy import model
-from federation.policy.world import World
+from federation.policy.world import Address, World
 from federation.rules.protocols import protocol_number
 
 Held = tuple[str, PortNumber, Code]
 """A port's name, its number, and the address that has it."""
 
 
+class Holder(Protocol):
+    """Who may have ports with names: an endpoint's spec, a host."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Its own."""
+        ...
+
+    @property
+    def ports(self) -> tuple[NamedPort, ...]:
+        """Those that have a name."""
+        ...
+
+
 class Holders:
-    """Endpoints' named ports by name and number."""
+    """Endpoints' and hosts' named ports by name and number."""
 
     def __init__(self) -> None:
         self.renumbered: set[str] = set()
         """Names that got or lost a number since somebody emptied this."""
         self._known: dict[str, dict[PortNumber, dict[Code, int]]] = {}
-        """By name, number and address: how many endpoints say so."""
+        """By name, number and address: how many say so."""
 
     def numbers(self, name: str) -> tuple[PortNumber, ...]:
         """The numbers that ports of this name have."""
@@ -31,8 +46,8 @@ class Holders:
         held = self._known.get(predicate.name, {}).get(predicate.number, {})
         return [address for address in held if is_within(address, predicate.nets)]
 
-    def replace(self, old: Endpoint | None, new: Endpoint | None) -> tuple[list[Held], list[Held]]:
-        """What an endpoint has more than before, and what it has no more; only first and last holders count."""
+    def replace(self, old: Holder | None, new: Holder | None) -> tuple[list[Held], list[Held]]:
+        """What a holder has more than before, and what it has no more; only first and last holders count."""
         before, after = _held(old), _held(new)
         if before == after:
             return [], []
@@ -60,12 +75,11 @@ class Holders:
         return count
 
 
-def _held(endpoint: Endpoint | None) -> tuple[Held, ...]:
-    if endpoint is None or not endpoint.spec.ports:
+def _held(holder: Holder | None) -> tuple[Held, ...]:
+    if holder is None or not holder.ports:
         return ()
-    spec = endpoint.spec
-    numbers = [(port.name, (protocol_number(port.protocol), port.port)) for port in spec.ports]
-    addresses = map(code_of_address, spec.addresses)
+    numbers = [(port.name, (protocol_number(port.protocol), port.port)) for port in holder.ports]
+    addresses = map(code_of_address, holder.addresses)
     held = [(name, number, address) for address in addresses for name, number in numbers]
     return tuple(held) if len(held) == 1 else tuple(dict.fromkeys(held))
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from federation.compiler.columns import Columns
-from federation.compiler.sources import Name, Places, Source
+from federation.compiler.peers.columns import Columns
+from federation.compiler.peers.sources import Places, Source
 from federation.identities import CLUSTER_LABEL, IdentityNumber
 from federation.policy import model
 from federation.policy.model import PartyKind
@@ -73,13 +73,13 @@ class PeerPredicate:
             return False
         return self.selector is None or self.selector.matches(labels)
 
-    def is_source(self, name: Name, source: Source) -> bool:
+    def is_source(self, source: Source) -> bool:
         """Whether the prefixes of a network set or a host have the bit; what `sources` says of all."""
         kinds = self.kinds if self.selector is not None else self.kinds - {PartyKind.NETWORK_SET}
         if kinds.isdisjoint(source.kinds) or (self.cluster and source.cluster not in ("", self.cluster)):
             return False
         if self.near is not model.Near.ANY:
-            is_own = name == ("host", *self.home)
+            is_own = source.home == self.home
             if is_own is not (self.near is model.Near.OWN_HOST):
                 return False
         return self.selector is None or self.selector.matches(source.labels)
@@ -95,7 +95,7 @@ class PeerPredicate:
         if self.cluster:
             wanted &= places.of_cluster.get(self.cluster, 0) | places.of_cluster.get("", 0)
         if self.near is not model.Near.ANY:
-            own = places.place_of_host(*self.home)
+            own = places.of_host.get(self.home, 0)
             wanted &= own if self.near is model.Near.OWN_HOST else ~own
         return wanted & places.columns.matching(self.selector.node) if self.selector else wanted
 

@@ -1,0 +1,1 @@
+"""What keeps the datapath standing from one agent, and one release, to the next."""

@@ -1,0 +1,47 @@
+"""Where our programs hang on interfaces: by tcx where the kernel has it, else as filters of clsact."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nodeagent.dataplane.linux import filters, tcx
+from nodeagent.dataplane.linux.filters import Hung
+
+FOLDER = "links"
+"""Of the pins: the links of tcx."""
+
+
+class Hooks:
+    """Those of one node. `has_tcx`: whether the kernel has it; None: found out."""
+
+    def __init__(self, pin_dir: Path, has_tcx: bool | None = None) -> None:
+        self._links = pin_dir / FOLDER
+        self._has_tcx = has_tcx
+        self._classic: set[int] = set()
+        """Interfaces that carried filters of ours when last looked at."""
+
+    def attach(self, index: int, programs: Mapping[str, Path]) -> None:
+        """Hang both programs (`from_endpoint`, `to_endpoint`) on an interface, replacing older ones of ours, new before old. Raises
+        DriverError or PlatformLack."""
+        if self._has_tcx is not False:
+            self._has_tcx = tcx.attach(index, programs, self._links)
+        if not self._has_tcx:
+            filters.attach(index, programs["from_endpoint"], programs["to_endpoint"])
+        elif index in self._classic:
+            filters.detach(index)
+            self._classic.discard(index)
+
+    def look(self) -> Hung:
+        """What hangs in this namespace."""
+        classic, links = filters.look(), tcx.look(self._links)
+        self._classic = set(classic.ours)
+        ours = {
+            i: classic.ours.get(i, set()) | links.get(i, set()) for i in classic.ours.keys() | links.keys()
+        }
+        crowded = {index for index, names in links.items() if tcx.count(index) > len(names)}
+        return Hung(ours, classic.shared | crowded)
+
+    def detach(self, index: int) -> None:
+        """Take our programs off an interface; nothing else. An interface that is gone is no error."""
+        tcx.detach(index, self._links)
+        if index in self._classic:
+            filters.detach(index)
