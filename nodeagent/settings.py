@@ -17,6 +17,7 @@ from federation.resources.metadata import ObjectKey
 ENVIRONMENT_PREFIX = "CAUSEWAY_AGENT_"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 FLOWS = ("off", "denied", "all")
+LOCAL_TRAFFIC = ("direct", "stack")
 INTERFACE = re.compile(r"[^/:\s]{1,15}")
 
 
@@ -65,6 +66,9 @@ class AgentSettings:
     resync_seconds: int = 30
     """How often the kernel is read again against drift, 1-3600: a foreign change stands at most this long."""
 
+    local_traffic: str = "direct"
+    """How packets go from one endpoint of the node to another: `direct`, past the node's stack, at half the cost; `stack`, for who has
+    rules of netfilter that are to see them. What the node translates goes through the stack in either case."""
     flows: str = "denied"
     """Which flows are told (`causeway agent flows`): off, denied, or all: connections that begin and end, too, which costs the node about a
     microsecond a connection."""
@@ -199,8 +203,8 @@ def _is_pin_dir(value: str) -> str:
     return "" if not value or value.startswith("/") else f"{value!r} is not an absolute path"
 
 
-def _is_choice(value: str) -> str:
-    return "" if value in FLOWS else f"{value!r} is none of {', '.join(FLOWS)}"
+def _is_one_of(choices: tuple[str, ...]) -> Check:
+    return lambda value: "" if value in choices else f"{value!r} is none of {', '.join(choices)}"
 
 
 def _is_place(value: str) -> str:
@@ -225,7 +229,8 @@ CHECKS: dict[str, Check] = {
     "interface": _is_interface,
     "listen_port": _is_within(1, 65535),
     "resync_seconds": _is_within(1, 3600),
-    "flows": _is_choice,
+    "local_traffic": _is_one_of(LOCAL_TRAFFIC),
+    "flows": _is_one_of(FLOWS),
     "flow_sample": _is_within(1, 1_000_000),
     "flow_seconds": _is_within(1, 3600),
     "metrics": _is_place,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
-from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines
+from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines, Listed
 from nodeagent.dataplane.ebpf.bank import Bank, Difference, Wanted
 from nodeagent.dataplane.ebpf.cover import Address
 from nodeagent.dataplane.ebpf.layout import Extent
@@ -78,10 +78,12 @@ class Planner:
 
     def __init__(self, standing: Standing | None = None) -> None:
         self.standing = standing or Standing()
+        self._lists: dict[int, tuple[Lines, Listed]] = {}
+        """By id of what was given, which is kept with it: an id is good only while its object lives."""
 
     def plan(self, desired: DesiredPolicy, places: Mapping[int, Place], touched: Touched = ANYTHING) -> Plan:
         """What to write, in order. Takes it as written."""
-        standing = self.standing
+        standing, places = self.standing, self._listed(places)
         lists = {lines for place in places.values() for lines in place.lists}
         before = {lines for entry in standing.entries.values() for lines in entry.lists or ()}
         rules, refused = standing.arena.lay(lists)
@@ -126,6 +128,20 @@ class Planner:
         """What was allowed meanwhile may have been allowed by entries that were not ours: every endpoint's next epoch begins."""
         self.standing.entries = {
             index: replace(entry, value=b"") for index, entry in self.standing.entries.items()
+        }
+
+    def _listed(self, places: Mapping[int, Place]) -> dict[int, Place]:
+        """The same places, with lists that are the same objects as before where they were given as such."""
+        before, self._lists = self._lists, {}
+
+        def listed(lines: Lines) -> Listed:
+            found = self._lists.get(id(lines)) or before.get(id(lines)) or (lines, Listed(lines))
+            self._lists[id(lines)] = found
+            return found[1]
+
+        return {
+            index: replace(place, lists=(listed(place.lists[0]), listed(place.lists[1])))
+            for index, place in places.items()
         }
 
     def _is_conflict(self, found: Difference, wanted: Wanted, pairs: Mapping[int, Pair]) -> bool:

@@ -13,7 +13,7 @@ STATES = ("opening", "answered", "established")
 ENDED = 3
 """Of a connection's marks: a bit for each end that has ended."""
 CLOSING = ("", "closing", "closing", "closed")
-KINDS = ("opened", "denied", "cut", "closed")
+KINDS = ("opened", "denied", "cut", "closed", "logged")
 """Of events, by number."""
 NOBODY = bytes(16)
 
@@ -84,8 +84,8 @@ def address(raw: bytes, *, is_v6: bool) -> Address:
 
 def endpoint(value: bytes) -> EndpointEntry:
     """What `layout.endpoint` packs."""
-    v6, v4, identity, bank, epoch, *rest = layout.ENDPOINT.unpack(value)
-    starts, counts, mac = rest[0:2], rest[2:4], rest[4]
+    _, v4, identity, bank, epoch, *rest = layout.ENDPOINT.unpack(value)
+    starts, counts, mac, v6 = rest[0:2], rest[2:4], rest[4], rest[6]
     addresses: list[Address] = [IPv4Address(v4)] if any(v4) else []
     if v6 != NOBODY:
         addresses.append(IPv6Address(v6))
@@ -119,7 +119,8 @@ def row(value: bytes | None) -> int:
     """The bits of a row; one that is not there has none."""
     if value is None:
         return 0
-    return sum(word << (64 * place) for place, word in enumerate(layout.ROW.unpack(value)))
+    words = layout.WORDS.unpack_from(value)
+    return sum(word << (64 * place) for place, word in enumerate(words))
 
 
 def rule(value: bytes) -> CompiledRule:

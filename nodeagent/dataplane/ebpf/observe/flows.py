@@ -8,8 +8,9 @@ from nodeagent.dataplane.ebpf.inspect.decode import Event
 
 MOST = 4096
 """Flows of one window; events of further ones are counted, and told as so many others."""
-VERDICTS = {"opened": "allowed", "closed": "allowed", "denied": "denied", "cut": "cut"}
-"""What each kind of event says. `cut`: a connection that had been allowed is denied now."""
+VERDICTS = {"opened": "allowed", "closed": "allowed", "denied": "denied", "cut": "cut", "logged": "logged"}
+"""What each kind of event says. `cut`: a connection that had been allowed is denied now; `logged`: a rule that logs has matched, and others
+decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Window:
 
     def _take(self, flow: Flow, event: Event) -> None:
         flow.tcp_flags |= event.tcp_flags
-        if event.kind == "opened":
+        if event.kind in ("opened", "logged"):
             flow.times += 1
             return
         weight = self._sample if event.kind == "denied" else 1

@@ -35,11 +35,11 @@ static inline void count_rule(u32 rule_id, u32 length) {
     value->bytes += length;
 }
 
-// Whether anybody wants to know of flows.
+// Whether anybody wants to know of connections that end.
 static inline int is_told(void) {
     u32 zero = 0;
     struct settings *wanted = settings.lookup(&zero);
-    return wanted && wanted->events;
+    return wanted && (wanted->events & (1u << EVENT_CLOSED));
 }
 
 // Tells of a flow, where somebody wants to know. Never waits: what finds no room is counted.
