@@ -18,7 +18,7 @@ def rows(given: Contenders) -> Iterator[Row]:
     """Write, read, remove: of the map of addresses, which is the largest."""
     given.enforce(20)
     addresses = policies.bystanders(ENTRIES)
-    entries = {layout.address_key(UNUSED_BANK, a): layout.ADDRESS_VALUE.pack(300, 0) for a in addresses}
+    entries = {layout.address_key(UNUSED_BANK, a): layout.address_value(a, 300, 0) for a in addresses}
     keys = list(entries)
     held = PinnedMap(given.driver.generation / "addresses", *layout.SHAPES["addresses"])
 

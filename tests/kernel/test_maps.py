@@ -26,7 +26,7 @@ def entries_of(name: str, number: int) -> dict[bytes, bytes]:
     first = IPv4Address("10.0.0.0")
     if name == "prefixes":
         return {layout.prefix_key(9, IPv4Network(first + n)): layout.NUMBER.pack(n) for n in range(number)}
-    return {layout.address_key(9, first + n): layout.ADDRESS_VALUE.pack(n, 0) for n in range(number)}
+    return {layout.address_key(9, first + n): layout.address_value(first + n, n, 0) for n in range(number)}
 
 
 @pytest.mark.parametrize("name", ["addresses", "prefixes"])

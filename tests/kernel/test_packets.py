@@ -2,6 +2,8 @@
 
 import random
 import struct
+import threading
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import count
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from federation.identities import WORLD, IdentityNumber
 from federation.policy.tables import NO_BIT, CompiledRule, Direction, RuleAction, Tables, Verdict
 from federation.policy.walk import Packet, peer_row, walk
-from nodeagent.dataplane.ebpf import layout, probe
+from nodeagent.dataplane.ebpf import arena, layout, probe
 from nodeagent.dataplane.ebpf.bpf import PinnedMap, possible_processors
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.ebpf.sweep import now, sweep
@@ -505,3 +507,44 @@ def test_a_full_table_completes_no_handshake_and_is_counted_and_udp_goes_on(benc
         assert bench.sends(STRANGERS[0], back, Shape(flags=SYN | ACK)) is Verdict.ALLOW
         assert bench.gets(STRANGERS[0], asked, Shape(flags=ACK)) is verdict
     assert bench.counted()["table full"] == 1
+
+
+RUNS, TIMES = 200_000, 15
+"""As many packets as found dozens of mixed-up verdicts, before values said whose they are."""
+
+
+def test_a_packet_never_reads_another_keys_value_while_both_are_written(bench: Bench) -> None:
+    """The kernel gives the place of a replaced entry to the next key at once; a program may still be reading there."""
+    allowed = replace(ALLOW, bit=1)
+    peers = [IPv4Address("10.0.1.1"), IPv4Address("10.0.1.2")]
+    first, second = (PEERS[peer] for peer in peers)
+    bench.enforce((allowed, DENY), (ALLOW,), identity_rows={first: 0, second: 2})
+    assert bench.gets(peers[0], udp()) is Verdict.DENY
+    assert bench.gets(peers[1], udp()) is Verdict.ALLOW
+    other = layout.endpoint(4711, (peers[0],), b"", 1, (1, 1), (arena.DENIED, arena.DENIED))
+    written = {
+        name: dict(bench.driver.maps[name].items()) for name in ("endpoints", "identity_rows", "addresses")
+    }
+    written["endpoints"][layout.NUMBER.pack(4711)] = other
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.is_set():
+            for name, entries in written.items():
+                bench.driver.maps[name].update(entries)
+
+    before = bench.counted()
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with bench.node.entered():
+            for number in range(TIMES):
+                peer, name = (peers[1], "from_endpoint") if number % 3 else (peers[0], "to_endpoint")
+                source, destination = (OWN4, peer) if number % 3 else (peer, OWN4)
+                probe.ask(bench.driver.generation / name, frame(source, destination, udp()), RUNS)
+    finally:
+        is_over.set()
+        writer.join()
+    after = bench.counted()
+    told = {reason: after[reason] - before[reason] for reason in after if after[reason] != before[reason]}
+    assert told == {"allowed": TIMES * 2 // 3 * RUNS, "denied": TIMES // 3 * RUNS}

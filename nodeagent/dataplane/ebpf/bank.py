@@ -130,7 +130,7 @@ class Bank:
         entries: dict[bytes, bytes] = {}
         for number, row in found.identities.items():
             self.rows[number] = row
-        identity_rows = {self._row_key(n): layout.row(row) for n, row in found.identities.items()}
+        identity_rows = {self._row_key(n): self._row(n, row) for n, row in found.identities.items()}
         moved = self._renumber(found, rows)
         for net in moved:
             trie[layout.prefix_key(self.number, net)] = layout.NUMBER.pack(self.nets[net])
@@ -179,15 +179,20 @@ class Bank:
                 nets = self.nets.items()
                 yield from ((layout.prefix_key(self.number, net), layout.NUMBER.pack(n)) for net, n in nets)
             case "identity_rows":
-                yield from ((self._row_key(number), layout.row(bits)) for number, bits in self.rows.items())
+                yield from (
+                    (self._row_key(number), self._row(number, bits)) for number, bits in self.rows.items()
+                )
             case _:
-                yield from ((self._row_key(n), layout.row(bits)) for n, bits in self.net_rows.items())
+                yield from ((self._row_key(n), self._row(n, bits)) for n, bits in self.net_rows.items())
 
     def _row_key(self, number: int) -> bytes:
         return layout.ROW_KEY.pack(self.number, number)
 
+    def _row(self, number: int, bits: int) -> bytes:
+        return layout.row(self.number, number, bits)
+
     def _address_value(self, address: Address) -> bytes:
-        return layout.ADDRESS_VALUE.pack(self.addresses[address], self._covered.get(address, 0))
+        return layout.address_value(address, self.addresses[address], self._covered.get(address, 0))
 
     def _compare_identities(self, wanted: Wanted, touched: Touched, found: Difference) -> None:
         rows, asked, care = self.rows, wanted.asked, ~found.stale
@@ -308,7 +313,7 @@ class Bank:
             del self._number_of[self.net_rows[number]]
         self.net_rows[number] = bits
         self._number_of.setdefault(bits, number)
-        rows[self._row_key(number)] = layout.row(bits)
+        rows[self._row_key(number)] = self._row(number, bits)
 
     def _point(self, net: Net, bits: int, rows: dict[bytes, bytes]) -> None:
         number = self._number_of.get(bits)

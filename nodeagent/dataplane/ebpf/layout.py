@@ -1,6 +1,7 @@
 """The bytes of the maps, as programs/layout.h declares them (native byte order; addresses as on the wire). Pure."""
 
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -26,16 +27,21 @@ EVENT_PAGES = 256
 STAMPS = 4096
 COUNTED_RULES = 32768
 
-ENDPOINT = struct.Struct("=16s4s3I2I2I6sH")
+ENDPOINT = struct.Struct("=I4s3I2I2I6sH16sI")
 HAS_MORE_ADDRESSES, IS_DIRECT = 1, 2
+MIX = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35)
+WEIGHTS = range(1, 2 * ROW_WORDS, 2)
+"""Odd numbers, by which seals tell values apart (programs/verdict.h)."""
 MORE_KEY = struct.Struct("=II16s")
 LOCAL_KEY = struct.Struct("=I16s")
 ADDRESS_KEY = struct.Struct("=I16s")
-ADDRESS_VALUE = struct.Struct("=II")
+ADDRESS_VALUE = struct.Struct("=III")
 PREFIX_KEY = struct.Struct("=II16s")
 NUMBER = struct.Struct("=I")
+NUMBER64 = struct.Struct("=Q")
 ROW_KEY = struct.Struct("=II")
-ROW = struct.Struct(f"={ROW_WORDS}Q")
+WORDS = struct.Struct(f"={ROW_WORDS}Q")
+ROW = struct.Struct(f"={ROW_WORDS}QQ")
 RULE = struct.Struct("=8H4B2H2I")
 CONNECTION_KEY = struct.Struct("=16s16s2H2B2x")
 CONNECTION = struct.Struct("=2Q2Q2I8II4B")
@@ -51,7 +57,7 @@ SHAPES = {
     "identity_rows": (ROW_KEY.size, ROW.size),
     "prefix_rows": (ROW_KEY.size, ROW.size),
     "rules": (NUMBER.size, RULE.size),
-    "summaries": (NUMBER.size, ROW.size),
+    "summaries": (NUMBER.size, ROW_BITS // 8),
     "stamps": (NUMBER.size, NUMBER.size),
     "rule_counts": (NUMBER.size, RULE_COUNT.size),
 }
@@ -65,6 +71,7 @@ SIZES = {
     "ADDRESS_KEY_SIZE": ADDRESS_KEY.size,
     "MORE_KEY_SIZE": MORE_KEY.size,
     "LOCAL_KEY_SIZE": LOCAL_KEY.size,
+    "ADDRESS_VALUE_SIZE": ADDRESS_VALUE.size,
     "ROW_SIZE": ROW.size,
     "RULE_SIZE": RULE.size,
     "PREFIX_KEY_SIZE": PREFIX_KEY.size,
@@ -99,6 +106,7 @@ class Extent:
 
 
 def endpoint(
+    index: int,
     addresses: Sequence[Address],
     mac: bytes,
     identity: int,
@@ -107,7 +115,7 @@ def endpoint(
     *,
     is_direct: bool = False,
 ) -> bytes:
-    """An endpoint's entry: its first address of each family, `mac` (6 bytes or none), `generation` (bank, epoch), `lists` by Direction.
+    """The entry of the endpoint behind interface `index`: its first address of each family, `mac` (6 bytes or none), `generation` (bank, epoch), `lists` by Direction.
     `is_direct`: other endpoints of the node may hand it packets past the node's stack."""
     first: dict[int, bytes] = {}
     for address in addresses:
@@ -115,7 +123,7 @@ def endpoint(
     starts, counts = [e.start for e in lists], [e.count for e in lists]
     flags = HAS_MORE_ADDRESSES * (len(first) < len(addresses)) | IS_DIRECT * is_direct
     v4, v6 = first.get(4, b""), first.get(6, b"")
-    return ENDPOINT.pack(v6, v4, identity, *generation, *starts, *counts, mac, flags)
+    return ENDPOINT.pack(index, v4, identity, *generation, *starts, *counts, mac, flags, v6, generation[1])
 
 
 def more_addresses(index: int, addresses: Sequence[Address]) -> set[bytes]:
@@ -136,7 +144,7 @@ def local_key(address: Address) -> bytes:
 
 def mark(bank: int, epoch: int) -> bytes:
     """The entry that belongs to no endpoint: the numbers that are taken."""
-    return endpoint((), b"", 0, (bank, epoch), (Extent(0, 0), Extent(0, 0)))
+    return endpoint(0, (), b"", 0, (bank, epoch), (Extent(0, 0), Extent(0, 0)))
 
 
 def space(bank: int, version: int) -> int:
@@ -149,12 +157,21 @@ def address_key(bank: int, address: Address) -> bytes:
     return ADDRESS_KEY.pack(space(bank, address.version), address.packed)
 
 
+def address_value(address: Address, identity: int, prefix: int) -> bytes:
+    """Who is at an address, and the number of the prefix around it."""
+    seal = _mixed(address) * MIX[0] + identity * MIX[1] + prefix * MIX[2]
+    return ADDRESS_VALUE.pack(identity, prefix, seal & 0xFFFFFFFF)
+
+
 def stamp_of(address: Address) -> int:
-    """Place in `stamps` of what may have changed at an address (programs/endpoint.c, stamp_of)."""
-    mixed = 0
-    for part in struct.unpack("=4I", address.packed.ljust(16, b"\0")):
-        mixed ^= part
-    return (mixed * 0x9E3779B1 & 0xFFFFFFFF) >> 20
+    """Place in `stamps` of what may have changed at an address (programs/connections.h, stamp_of)."""
+    return (_mixed(address) * MIX[0] & 0xFFFFFFFF) >> 20
+
+
+def _mixed(address: Address) -> int:
+    mixed = int.from_bytes(address.packed, sys.byteorder)
+    mixed ^= mixed >> 64
+    return (mixed ^ mixed >> 32) & 0xFFFFFFFF
 
 
 def bank_in(name: str, key: bytes) -> int:
@@ -194,7 +211,7 @@ def summary(lines: Sequence[CompiledRule]) -> bytes:
     for line in lines:
         asked = [bit for bit in (line.bit, line.net_bit) if bit != NO_BIT]
         bits |= 1 << asked[0] if asked else 2**ROW_BITS - 1
-    return row(bits)
+    return words_of(bits)
 
 
 def list_flags(lines: tuple[CompiledRule, ...]) -> int:
@@ -208,9 +225,19 @@ def list_flags(lines: tuple[CompiledRule, ...]) -> int:
     return summarized | (0 if asks_more else IS_CACHEABLE)
 
 
-def row(bits: int) -> bytes:
-    """A row of bits."""
-    return ROW.pack(*((bits >> (64 * word)) & (2**64 - 1) for word in range(ROW_WORDS)))
+def row(bank: int, number: int, bits: int) -> bytes:
+    """A row of bits, of an identity or a prefix of that number."""
+    words = words_of(bits)
+    seal = (number << 32 | bank) * MIX[0]
+    for word, weight in zip(WORDS.unpack(words), WEIGHTS, strict=True):
+        seal += word * weight
+    return words + NUMBER64.pack(seal & 0xFFFFFFFFFFFFFFFF)
+
+
+def words_of(bits: int) -> bytes:
+    """Bits as the programs index them: bit N is in word N / 64."""
+    raw = bits.to_bytes(ROW_BITS // 8, "little")
+    return raw if sys.byteorder == "little" else WORDS.pack(*struct.unpack(f"<{ROW_WORDS}Q", raw))
 
 
 def prefix_key(bank: int, net: IPv4Network | IPv6Network) -> bytes:

@@ -152,11 +152,11 @@ class Planner:
         for index, place in places.items():
             before = standing.entries.get(index)
             if before is not None and not is_rebuilt:
-                is_same = _entry(place, number, before.epoch, pairs[index]) == before
+                is_same = _entry(index, place, number, before.epoch, pairs[index]) == before
                 if is_same and not changed & _all(standing.arena.asked[lines] for lines in place.lists):
                     entries[index] = before
                     continue
-            entries[index] = _entry(place, number, epoch, pairs[index])
+            entries[index] = _entry(index, place, number, epoch, pairs[index])
         return entries
 
     def _begin(self, *, is_rebuilt: bool, is_fresh: bool, gone: list[int]) -> list[Write]:
@@ -241,10 +241,10 @@ def is_walkable(tables: Tables, lines: Lines) -> bool:
     return len(lines) <= layout.MAX_RULES and tables.bit_count <= layout.ROW_BITS
 
 
-def _entry(place: Place, bank: int, epoch: int, pair: Pair) -> Entry:
+def _entry(index: int, place: Place, bank: int, epoch: int, pair: Pair) -> Entry:
     generation = (bank, epoch)
     value = layout.endpoint(
-        place.addresses, place.mac, place.identity, generation, pair, is_direct=place.is_direct
+        index, place.addresses, place.mac, place.identity, generation, pair, is_direct=place.is_direct
     )
     return Entry(value, epoch, pair, place.lists)
 

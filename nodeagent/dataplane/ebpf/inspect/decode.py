@@ -84,8 +84,8 @@ def address(raw: bytes, *, is_v6: bool) -> Address:
 
 def endpoint(value: bytes) -> EndpointEntry:
     """What `layout.endpoint` packs."""
-    v6, v4, identity, bank, epoch, *rest = layout.ENDPOINT.unpack(value)
-    starts, counts, mac = rest[0:2], rest[2:4], rest[4]
+    _, v4, identity, bank, epoch, *rest = layout.ENDPOINT.unpack(value)
+    starts, counts, mac, v6 = rest[0:2], rest[2:4], rest[4], rest[6]
     addresses: list[Address] = [IPv4Address(v4)] if any(v4) else []
     if v6 != NOBODY:
         addresses.append(IPv6Address(v6))
@@ -116,10 +116,11 @@ def number(value: bytes) -> int:
 
 
 def row(value: bytes | None) -> int:
-    """The bits of a row; one that is not there has none."""
+    """The bits of a row, whose seal follows them; one that is not there has none."""
     if value is None:
         return 0
-    return sum(word << (64 * place) for place, word in enumerate(layout.ROW.unpack(value)))
+    words = layout.ROW.unpack(value)[: layout.ROW_WORDS]
+    return sum(word << (64 * place) for place, word in enumerate(words))
 
 
 def rule(value: bytes) -> CompiledRule:

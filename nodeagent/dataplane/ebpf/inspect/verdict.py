@@ -204,7 +204,7 @@ def _peer(pins: Pins, bank: int, peer: Address) -> tuple[IdentityNumber, int, st
     """(identity, number of the prefix's row, how it was found)."""
     value = pins.map("addresses").lookup(layout.address_key(bank, peer))
     if value is not None:
-        identity, prefix = layout.ADDRESS_VALUE.unpack(value)
+        identity, prefix, _ = layout.ADDRESS_VALUE.unpack(value)
         also = f", with the bits of prefix row {prefix}" if prefix else ""
         return IdentityNumber(identity), prefix, f"by its address{also}"
     found = _prefix(pins, bank, peer, BITS[peer.version])

@@ -101,9 +101,10 @@ static inline int follow(struct __sk_buff *skb, struct packet *k, u32 direction,
     return count(ALLOWED, PASS);
 }
 
+static inline u32 mixed(struct ip *a) { return (a->part[0] ^ a->part[1] ^ a->part[2] ^ a->part[3]) * 0x9E3779B1u; }
+
 static inline u32 stamp_of(struct ip *remote) {
-    u32 mixed = remote->part[0] ^ remote->part[1] ^ remote->part[2] ^ remote->part[3];
-    u32 place = (mixed * 0x9E3779B1u) >> 20;
+    u32 place = mixed(remote) >> 20;
     u32 *stamp = stamps.lookup(&place);
     return stamp ? *stamp : 0;
 }

@@ -45,10 +45,10 @@ static inline void begin(struct walk *w, u32 sender) {
 }
 
 // A packet that was read, at an endpoint: goes on if its connection may, else is judged.
-static inline int meet(struct __sk_buff *skb, struct walk *w, struct endpoint *e, u32 ifindex, u32 direction) {
+static inline int meet(struct __sk_buff *skb, struct walk *w, u32 ifindex, u32 direction) {
     struct packet *k = &w->packet;
     u32 mine = w->mine & 1, sender = (direction == EGRESS ? mine : mine ^ 1) & 1;
-    u32 stamp = stamp_of(&k->remote), epoch = e->epoch;
+    u32 stamp = stamp_of(&k->remote), epoch = w->endpoint.epoch;
     w->ifindex = ifindex;
     w->direction = direction;
     struct connection *c = find(w);
@@ -57,14 +57,11 @@ static inline int meet(struct __sk_buff *skb, struct walk *w, struct endpoint *e
         return count(DENIED, TC_ACT_SHOT);
     }
     w->reason = DENIED;
-    w->endpoint.epoch = epoch;
-    w->endpoint.identity = e->identity;
     w->is_middle = k->protocol == IPPROTO_TCP && !k->is_opening;
     if (c && k->is_opening && (c->opener != sender || (c->marks & ENDED) == ENDED)) c = 0; // it begins anew
     // An answer from, or to, an end that never let the opening through answers nothing: it opens a connection itself.
     if (c && !w->is_middle && c->opener != sender && c->sides[mine].ifindex != ifindex) c = 0;
     if (c && is_fresh(&c->sides[mine], ifindex, epoch, stamp)) return go_on(skb, w, c);
-    w->endpoint = *e;
     w->stamp = stamp;
     w->is_found = c != 0;
     w->is_live = c && c->sides[mine].ifindex == ifindex;
@@ -83,9 +80,9 @@ static inline int meet(struct __sk_buff *skb, struct walk *w, struct endpoint *e
 
 static inline int handle(struct __sk_buff *skb, u32 direction) {
     u32 ifindex = skb->ifindex, zero = 0;
-    struct endpoint *e = endpoints.lookup(&ifindex);
     struct walk *w = walks.lookup(&zero);
-    if (!e || !w) return count(UNKNOWN_ENDPOINT, TC_ACT_SHOT);
+    if (!w || !take_endpoint(&w->endpoint, ifindex)) return count(UNKNOWN_ENDPOINT, TC_ACT_SHOT);
+    struct endpoint *e = &w->endpoint;
     struct packet *k = &w->packet;
     __builtin_memset(k, 0, sizeof(*k));
     u32 wrong = parse_usual(skb, e, k, direction);
@@ -95,7 +92,7 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
     w->mine = set_key(&w->key, k);
     w->now = clock();
     w->target = 0;
-    return meet(skb, w, e, ifindex, direction);
+    return meet(skb, w, ifindex, direction);
 }
 
 int from_endpoint(struct __sk_buff *skb) { return handle(skb, EGRESS); }
@@ -108,8 +105,8 @@ int deliver(struct __sk_buff *skb) {
     if (!w) return TC_ACT_SHOT;
     struct packet *k = &w->packet;
     u32 ifindex = w->target;
-    struct endpoint *e = endpoints.lookup(&ifindex);
-    if (!e || !(e->flags & IS_DIRECT) || !owns(ifindex, e, &k->remote, k->is_v6)) { // by the stack
+    struct endpoint *e = &w->endpoint;
+    if (!take_endpoint(e, ifindex) || !(e->flags & IS_DIRECT) || !owns(ifindex, e, &k->remote, k->is_v6)) { // by the stack
         if (!w->is_new) return PASS;
         w->connection.marks &= ~DIRECT;
         return remember(skb, w);
@@ -121,10 +118,9 @@ int deliver(struct __sk_buff *skb) {
     k->remote = address;
     k->remote_port = port;
     w->mine ^= 1;
-    if (!w->is_new) return meet(skb, w, e, ifindex, INGRESS);
+    if (!w->is_new) return meet(skb, w, ifindex, INGRESS);
     w->ifindex = ifindex;
     w->direction = INGRESS;
-    w->endpoint = *e;
     w->stamp = stamp_of(&k->remote);
     w->ways = 1 << INGRESS;
     return judge(skb, w, ALLOW);

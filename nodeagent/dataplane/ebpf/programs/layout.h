@@ -19,17 +19,21 @@ struct ip { u32 part[4]; }; // as on the wire; an IPv4 address is the first part
 
 // `space`: the bank's number, and 1 for IPv6. A bank holds what one run of the agent wrote, whose bits mean the same.
 struct address_key { u32 space; struct ip address; };
-struct address_value { u32 identity, prefix; };
+struct address_value { u32 identity, prefix, seal; };
 struct prefix_key { u32 length, space; struct ip address; };
 struct row_key { u32 bank, number; };
-struct row { u64 words[ROW_WORDS]; };
+struct row { u64 words[ROW_WORDS], seal; };
 
+// The kernel gives the place of an entry that was replaced to another key at once, while a program may still read there. So values whose
+// mixture would be a wrong verdict say whose they are (`seal`, `ifindex`), and are read again when they are not what was asked for.
 struct endpoint {
-    struct ip address6;
+    u32 ifindex;
     u32 address4, identity, bank, epoch;
     u32 start[2], count[2]; // by direction: a list in `rules`; the count has flags
     u8 mac[6]; // zeros: not told, any
     u16 flags;
+    struct ip address6;
+    u32 seal; // the epoch
 };
 #define HAS_MORE_ADDRESSES 1
 #define IS_DIRECT 2 // another endpoint of this node may hand it packets past the node's stack
@@ -84,6 +88,7 @@ struct settings { u32 events; u32 sample; }; // events: a bit for each kind that
 _Static_assert(sizeof(struct endpoint) == ENDPOINT_SIZE, "layout.py");
 _Static_assert(sizeof(struct address_key) == ADDRESS_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct prefix_key) == PREFIX_KEY_SIZE, "layout.py");
+_Static_assert(sizeof(struct address_value) == ADDRESS_VALUE_SIZE, "layout.py");
 _Static_assert(sizeof(struct row) == ROW_SIZE, "layout.py");
 _Static_assert(sizeof(struct rule) == RULE_SIZE, "layout.py");
 _Static_assert(sizeof(struct more_key) == MORE_KEY_SIZE, "layout.py");
@@ -105,7 +110,7 @@ struct packet {
 // What a walk needs to go on where the last program stopped: a program follows each branch of its loop, so one walks few
 // rules and tail-calls the next.
 struct walk {
-    struct row row;
+    struct row row, found; // found: as it was read
     struct packet packet;
     struct endpoint endpoint;
     struct connection_key key;

@@ -29,6 +29,21 @@ static inline int is_same(struct ip *a, struct ip *b) {
 static inline int is_link_local(struct ip *a) { return (a->part[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000); }
 static inline int is_multicast(struct ip *a) { return (a->part[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000); }
 
+#define READS 3 // of a value that was not whole, or another key's
+#define BARRIER asm volatile("" ::: "memory")
+
+// The entry of an interface's endpoint, whole.
+static inline int take_endpoint(struct endpoint *to, u32 ifindex) {
+    for (int n = 0; n < READS; n++) {
+        struct endpoint *from = endpoints.lookup(&ifindex);
+        if (!from) continue; // it may be on its way to another place
+        *to = *from;
+        BARRIER;
+        if (from->ifindex == ifindex && from->seal == to->epoch && to->seal == to->epoch && to->ifindex == ifindex) return 1;
+    }
+    return 0;
+}
+
 static inline int owns(u32 ifindex, struct endpoint *e, struct ip *address, u32 is_v6) {
     if (is_v6 ? is_same(address, &e->address6) : address->part[0] == e->address4) return 1;
     if (!(e->flags & HAS_MORE_ADDRESSES)) return 0;

@@ -28,6 +28,41 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     return miss & 1;
 }
 
+// Who is at an address: 1, or 0 when nobody is known there; -1 when it could not be read.
+static inline int take_address(struct address_value *to, u32 space, struct ip *address) {
+    struct address_key key = {.space = space, .address = *address};
+    for (int n = 0; n < READS; n++) {
+        struct address_value *from = addresses.lookup(&key);
+        if (!from) return 0;
+        struct address_value found = *from;
+        if (found.seal == mixed(address) + found.identity * 0x85EBCA6Bu + found.prefix * 0xC2B2AE35u) {
+            *to = found;
+            return 1;
+        }
+    }
+    return -1;
+}
+
+// Adds the row of an identity, or of a prefix, to that of the walk; 0 when it could not be read. None is an empty one.
+static inline int add_row(struct walk *w, u32 bank, u32 number, u32 is_prefix) {
+    struct row_key key = {.bank = bank, .number = number};
+    for (int n = 0; n < READS; n++) {
+        struct row *from = is_prefix ? prefix_rows.lookup(&key) : identity_rows.lookup(&key);
+        if (!from) return 1;
+        u64 seal = ((u64)number << 32 | bank) * 0x9E3779B1ull;
+#pragma unroll
+        for (int word = 0; word < ROW_WORDS; word++) {
+            w->found.words[word] = from->words[word];
+            seal += w->found.words[word] * (2 * word + 1);
+        }
+        if (from->seal != seal) continue;
+#pragma unroll
+        for (int word = 0; word < ROW_WORDS; word++) w->row.words[word] |= w->found.words[word];
+        return 1;
+    }
+    return 0;
+}
+
 // Prepares the walk of the endpoint's list for a connection opened in `way`: ALLOW or DENY when that is known at once.
 static inline int prepare(struct walk *w, u32 way) {
     struct endpoint *e = &w->endpoint;
@@ -39,12 +74,10 @@ static inline int prepare(struct walk *w, u32 way) {
     w->start = way ? e->start[1] : e->start[0];
     w->size = total & COUNT_MASK;
     u32 space = e->bank << 1 | k->is_v6;
-    struct address_key ak = {.space = space, .address = k->remote};
     struct address_value peer = {.identity = WORLD, .prefix = 0};
-    struct address_value *known = addresses.lookup(&ak);
-    if (known) {
-        peer = *known;
-    } else {
+    int known = take_address(&peer, space, &k->remote);
+    if (known < 0) return DENY;
+    if (!known) {
         struct prefix_key pk = {.length = k->is_v6 ? 160 : 64, .space = space, .address = k->remote};
         u32 *prefix = prefixes.lookup(&pk);
         if (prefix) peer.prefix = *prefix;
@@ -68,17 +101,9 @@ static inline int prepare(struct walk *w, u32 way) {
         w->cached = vk;
     }
     // One merged row: half the work per rule.
-    struct row_key rk = {.bank = e->bank, .number = peer.identity};
-    struct row *own = identity_rows.lookup(&rk);
-    if (own) __builtin_memcpy(&w->row, own, sizeof(w->row));
-    else __builtin_memset(&w->row, 0, sizeof(w->row));
-    if (peer.prefix) {
-        rk.number = peer.prefix;
-        own = prefix_rows.lookup(&rk);
-        if (own)
-            for (int word = 0; word < ROW_WORDS; word++) w->row.words[word] |= own->words[word];
-    }
-    return WALK;
+    __builtin_memset(&w->row, 0, sizeof(w->row));
+    if (!add_row(w, e->bank, peer.identity, 0)) return DENY;
+    return !peer.prefix || add_row(w, e->bank, peer.prefix, 1) ? WALK : DENY;
 }
 
 // A connection that may be opened.

@@ -91,7 +91,8 @@ class Maps:
     def peer(self, bank: int, address: Address) -> tuple[int, int]:
         raw = self.held["addresses"].get(layout.address_key(bank, address))
         if raw is not None:
-            identity, prefix = layout.ADDRESS_VALUE.unpack(raw)
+            identity, prefix, _ = layout.ADDRESS_VALUE.unpack(raw)
+            assert raw == layout.address_value(address, identity, prefix)
             return identity, prefix
         for key in keys_around(bank, address):
             found = self.held["prefixes"].get(key)
@@ -101,7 +102,12 @@ class Maps:
 
     def row(self, name: str, bank: int, number: int) -> int:
         raw = self.held[name].get(layout.ROW_KEY.pack(bank, number))
-        return row_of(raw) if raw else 0
+        return self.sealed(raw, bank, number) if raw else 0
+
+    def sealed(self, raw: bytes, bank: int, number: int) -> int:
+        bits = row_of(raw[: layout.WORDS.size])
+        assert raw == layout.row(bank, number, bits)
+        return bits
 
     def rule(self, index: int) -> CompiledRule:
         (bit, not_bit, net_bit, not_net_bit, *rest) = layout.RULE.unpack(
@@ -117,7 +123,7 @@ class Maps:
 
 
 def row_of(raw: bytes) -> int:
-    return sum(word << (64 * n) for n, word in enumerate(layout.ROW.unpack(raw)))
+    return sum(word << (64 * n) for n, word in enumerate(layout.WORDS.unpack(raw)))
 
 
 @pytest.fixture

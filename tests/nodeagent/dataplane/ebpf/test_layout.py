@@ -70,9 +70,10 @@ def test_a_struct_has_the_same_size_on_both_sides(name: str, packed: struct.Stru
 def test_an_endpoints_fields_lie_where_the_program_reads_them() -> None:
     lists = (Extent(11, 12, layout.IS_CACHEABLE), Extent(13, 14))
     own: list[Address] = [IPv6Address("fd00::9"), IPv4Address("10.1.2.3")]
-    seen = twin("endpoint", layout.endpoint(own, bytes(range(6)), 300, (7, 9), lists))
+    seen = twin("endpoint", layout.endpoint(5, own, bytes(range(6)), 300, (7, 9), lists, is_direct=True))
     assert (wire(seen.address4), wire6(seen.address6)) == ("10.1.2.3", "fd00::9")
-    assert (bytes(seen.mac), seen.flags) == (bytes(range(6)), 0)
+    assert (bytes(seen.mac), seen.flags) == (bytes(range(6)), layout.IS_DIRECT)
+    assert (seen.ifindex, seen.seal) == (5, 9)
     assert (seen.identity, seen.bank, seen.epoch) == (300, 7, 9)
     assert list(seen.start) == [11, 13]
     assert list(seen.count) == [12 | layout.IS_CACHEABLE, 14]
@@ -81,7 +82,7 @@ def test_an_endpoints_fields_lie_where_the_program_reads_them() -> None:
 
 def test_what_an_endpoint_has_beyond_one_address_of_each_family_is_told_apart() -> None:
     own: list[Address] = [IPv4Address("10.1.2.3"), IPv6Address("fd00::9"), IPv4Address("10.1.2.4")]
-    seen = twin("endpoint", layout.endpoint(own, b"", 300, (7, 9), (Extent(0, 0), Extent(0, 0))))
+    seen = twin("endpoint", layout.endpoint(5, own, b"", 300, (7, 9), (Extent(0, 0), Extent(0, 0))))
     assert seen.flags == layout.HAS_MORE_ADDRESSES == defined("HAS_MORE_ADDRESSES")
     (key,) = layout.more_addresses(5, own)
     more = twin("more_key", key)
@@ -119,17 +120,40 @@ def test_a_prefix_key_is_matched_bank_first() -> None:
 
 def test_every_bit_of_a_row_is_found_where_the_program_looks() -> None:
     for bit in (0, 1, 63, 64, 500, layout.ROW_BITS - 1):
-        words = twin("row", layout.row(1 << bit)).words
+        words = twin("row", layout.row(7, 300, 1 << bit)).words
         assert [n for n in range(layout.ROW_BITS) if words[n >> 6] >> (n & 63) & 1] == [bit]
+
+
+def test_values_that_differ_in_whose_they_are_or_what_they_say_have_other_seals() -> None:
+    rows = {
+        layout.row(bank, number, bits)[-8:]
+        for bank in (1, 2)
+        for number in (300, 301)
+        for bits in (0, 1, 1 << 64, 1 << 1023)
+    }
+    assert len(rows) == 16
+    peers = [IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv6Address("fd00::1"), IPv6Address("fd00::2")]
+    values = {
+        layout.address_value(peer, who, prefix)[-4:]
+        for peer in peers
+        for who in (2, 300)
+        for prefix in (0, 1)
+    }
+    assert len(values) == 16
 
 
 def test_constants_are_the_same_on_both_sides() -> None:
     assert defined("ROW_WORDS") == layout.ROW_WORDS
     assert defined("IS_CACHEABLE") == layout.IS_CACHEABLE
+    assert defined("IS_SUMMARIZED") == layout.IS_SUMMARIZED
+    assert (defined("IS_DIRECT"), defined("BLOCK")) == (layout.IS_DIRECT, layout.BLOCK)
     assert (defined("HOST"), defined("WORLD")) == (HOST, WORLD)
     assert defined("COUNT_MASK") >= layout.MAX_RULES
     longest = defined("CHUNK") * 33  # the kernel's most tail calls in a row
-    assert longest >= 2 * layout.MAX_RULES, "both directions of one packet may be walked"
+    looks = layout.MAX_RULES + layout.MAX_RULES // layout.BLOCK
+    assert longest >= 2 * looks + defined("CHUNK"), (
+        "two lists of one packet may be walked, and the end delivered to"
+    )
     assert defined("STAMPS") == layout.STAMPS
     assert defined("COUNTED_RULES") == layout.COUNTED_RULES
     for name, size in layout.SIZES.items():

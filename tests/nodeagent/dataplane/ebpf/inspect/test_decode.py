@@ -29,7 +29,7 @@ def test_a_rule_comes_back(line: CompiledRule) -> None:
 def test_an_endpoint_comes_back() -> None:
     lists = (Extent(11, 12, layout.IS_CACHEABLE), Extent(0, 0))
     own = [IPv6Address("fd00::9"), IPv4Address("10.1.2.3"), IPv4Address("10.1.2.4")]
-    seen = decode.endpoint(layout.endpoint(own, bytes(range(6)), 300, (7, 9), lists))
+    seen = decode.endpoint(layout.endpoint(5, own, bytes(range(6)), 300, (7, 9), lists))
     assert seen.addresses == (IPv4Address("10.1.2.3"), IPv6Address("fd00::9"))
     assert (seen.identity, seen.bank, seen.epoch, seen.lists, seen.mac) == (300, 7, 9, lists, bytes(range(6)))
     (key,) = layout.more_addresses(5, own)
@@ -38,7 +38,7 @@ def test_an_endpoint_comes_back() -> None:
 
 @given(st.integers(0, 2**layout.ROW_BITS - 1))
 def test_a_row_comes_back(bits: int) -> None:
-    assert decode.row(layout.row(bits)) == bits
+    assert decode.row(layout.row(2, 300, bits)) == bits
 
 
 def test_a_row_that_is_not_there_has_no_bits() -> None:
