@@ -190,7 +190,7 @@ def rule(line: CompiledRule) -> bytes:
     flags |= sum((bit != NO_BIT) << (4 + place) for place, bit in enumerate(asked))
     icmp = (line.icmp_type & 0xFFFF, line.icmp_code & 0xFFFF)
     bits = (line.bit, line.not_bit, line.net_bit, line.not_net_bit)
-    next_tier = line.next_tier if line.action is RuleAction.PASS else 0
+    next_tier = line.next_tier if line.action.goes_on else 0
     return RULE.pack(
         *bits,
         *line.source_ports,
@@ -216,10 +216,14 @@ def summary(lines: Sequence[CompiledRule]) -> bytes:
 
 def list_flags(lines: tuple[CompiledRule, ...]) -> int:
     """Whether each block of a list has a summary; and whether the verdict cache's key holds all that it asks: nothing of ICMP, no source
-    ports."""
+    ports; and its answer all that it says: nothing of logging."""
     summarized = IS_SUMMARIZED if len(lines) >= SUMMARIZED_FROM else 0
     asks_more = any(
-        line.icmp_type >= 0 or line.icmp_code >= 0 or line.is_icmp_negated or line.source_ports != ANY_PORTS
+        line.icmp_type >= 0
+        or line.icmp_code >= 0
+        or line.is_icmp_negated
+        or line.source_ports != ANY_PORTS
+        or line.action is RuleAction.LOG
         for line in lines
     )
     return summarized | (0 if asks_more else IS_CACHEABLE)

@@ -13,7 +13,7 @@ STATES = ("opening", "answered", "established")
 ENDED = 3
 """Of a connection's marks: a bit for each end that has ended."""
 CLOSING = ("", "closing", "closing", "closed")
-KINDS = ("opened", "denied", "cut", "closed")
+KINDS = ("opened", "denied", "cut", "closed", "logged")
 """Of events, by number."""
 NOBODY = bytes(16)
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from federation.errors import InvalidInput, NotFound
 from federation.identities import HOST, WORLD, IdentityNumber
-from federation.policy.tables import CompiledRule, Direction, RuleAction, Verdict
+from federation.policy.tables import CompiledRule, Direction, Verdict
 from federation.policy.walk import Packet, matches, peer_row, walk
 from federation.resources.metadata import ObjectKey
 from nodeagent.dataplane.ebpf import layout
@@ -247,8 +247,8 @@ def _walk(
         if not matches(line, row, packet):
             steps.append(f"{where}: {mismatch(line, row, packet)}")
             at += 1
-        elif line.action is RuleAction.PASS:
-            steps.append(f"{where}: matches: pass, go on at {line.next_tier}")
+        elif line.action.goes_on:
+            steps.append(f"{where}: matches: {line.action.name.lower()}, go on at {line.next_tier}")
             at = line.next_tier
         else:
             steps.append(f"{where}: matches: {line.action.name.lower()}")

@@ -23,7 +23,7 @@ from nodeagent.settings import AgentSettings
 
 SECONDS, BUSY_SECONDS = 1.0, 0.1
 """Between two looks at the ring, which nobody is woken for; and when it was filled by half meanwhile."""
-WANTED = {"off": (), "denied": ("denied", "cut"), "all": KINDS}
+WANTED = {"off": (), "denied": ("denied", "cut", "logged"), "all": KINDS}
 CHANGED = "a rule that was changed meanwhile"
 
 

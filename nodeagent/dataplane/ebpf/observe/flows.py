@@ -8,7 +8,7 @@ from nodeagent.dataplane.ebpf.inspect.decode import Event
 
 MOST = 4096
 """Flows of one window; events of further ones are counted, and told as so many others."""
-VERDICTS = {"opened": "allowed", "closed": "allowed", "denied": "denied", "cut": "cut"}
+VERDICTS = {"opened": "allowed", "closed": "allowed", "denied": "denied", "cut": "cut", "logged": "logged"}
 """What each kind of event says. `cut`: a connection that had been allowed is denied now."""
 
 

@@ -82,7 +82,7 @@ struct event {
     u8 protocol, is_v6, kind, reason, direction, tcp_flags;
     u16 unused[3];
 };
-enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED };
+enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED, EVENT_LOGGED };
 struct settings { u32 events; u32 sample; }; // events: a bit for each kind that is told; one of `sample` denials is
 
 _Static_assert(sizeof(struct endpoint) == ENDPOINT_SIZE, "layout.py");
@@ -120,7 +120,7 @@ struct walk {
     u32 ifindex, mine, direction; // of the endpoint that is asked; mine: its side
     u32 target; // to which the packet goes past the stack, once it may
     u32 way, ways, is_middle, is_new, is_found, is_live, is_established, is_cached, is_summarized;
-    u32 start, size, at, transport, peer, rule_id, stamp, reason;
+    u32 start, size, at, transport, peer, rule_id, logged, stamp, reason; // logged: a rule that is to be told of, or 0
     u16 source, destination;
 };
 

@@ -4,7 +4,9 @@
 #define CACHE_FROM 40
 #define HOST 1
 #define WORLD 2
-enum { DENY, ALLOW, WALK };
+enum { DENY, ALLOW, WALK }; // verdicts; of rules, from GOES_ON on the walk goes on
+#define GOES_ON 2
+#define LOG 3
 
 // Arithmetic instead of branches below: the verifier follows both ways of every branch of every round of the walk, and
 // gives up at 8,192 that wait. Each gives 1 or 0.
@@ -70,7 +72,7 @@ static inline int prepare(struct walk *w, u32 way) {
     u32 total = way ? e->count[1] : e->count[0];
     w->way = way;
     w->at = 0;
-    w->rule_id = 0;
+    w->rule_id = w->logged = 0;
     w->start = way ? e->start[1] : e->start[0];
     w->size = total & COUNT_MASK;
     u32 space = e->bank << 1 | k->is_v6;
@@ -118,6 +120,13 @@ static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
     struct packet *k = &w->packet;
     struct connection *c = &w->connection, *standing = 0;
     u32 mine = w->mine & 1;
+    if (w->logged) {
+        u32 rule_id = w->rule_id;
+        w->rule_id = w->logged;
+        count_rule(w->logged, k->length);
+        tell(w, EVENT_LOGGED, c);
+        w->rule_id = rule_id;
+    }
     struct side own = {.ifindex = w->ifindex, .epoch = w->endpoint.epoch, .stamp = w->stamp, .rule_id = w->rule_id};
     if (verdict == DENY) {
         count_rule(w->rule_id, k->length);
@@ -176,7 +185,7 @@ int walk_rules(struct __sk_buff *skb) {
     struct walk *w = walks.lookup(&zero);
     if (!w) return TC_ACT_SHOT;
     u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
-    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized;
+    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized, logged = w->logged;
     for (int n = 0; n < CHUNK; n++) {
         if (at >= size) {
             verdict = ALLOW; // every tier passed
@@ -195,14 +204,16 @@ int walk_rules(struct __sk_buff *skb) {
         if (!r) return TC_ACT_SHOT;
         at++;
         if (misses(r, &w->row, &w->packet, transport, ports)) continue;
-        if (r->action != 2) {
+        if (r->action < GOES_ON) {
             verdict = r->action;
             w->rule_id = r->rule_id;
             break;
         }
+        if (r->action == LOG) logged = r->rule_id;
         at = r->next;
     }
     w->at = at;
+    w->logged = logged;
     if (verdict != WALK && w->is_cached) {
         struct verdict_key vk = w->cached;
         u64 answer = (u64)w->rule_id << 1 | verdict;

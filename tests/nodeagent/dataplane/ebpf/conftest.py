@@ -69,7 +69,7 @@ class Maps:
             rule = self.rule(start + at)
             at += 1
             if matches(rule, row, packet):
-                if rule.action is not RuleAction.PASS:
+                if not rule.action.goes_on:
                     return Verdict(int(rule.action))
                 at = rule.next_tier
         return Verdict.ALLOW
