@@ -25,15 +25,15 @@ def flows(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on showing what comes.")] = False,
     last: Annotated[int, typer.Option(min=0, help="Lines of the past; 0: all that are kept.")] = 50,
     endpoint: Annotated[str, typer.Option(help="Of this endpoint only (its path, or the end of it).")] = "",
-    verdict: Annotated[str, typer.Option(help="allowed, denied or cut only.")] = "",
+    verdict: Annotated[str, typer.Option(help="allowed, denied, cut or logged only.")] = "",
     state_dir: StateDirOption = None,
     node: NodeOption = "",
     output: OutputOption = "table",
 ) -> None:  # fmt: skip
     """Flows of this node, those that are alike as one line for each window (setting flow_seconds)."""
     settings = chosen(context, state_dir, node, output)
-    if verdict not in ("", "allowed", "denied", "cut"):
-        raise InvalidInput(f"unknown verdict {verdict!r}", hint="one of allowed, denied, cut")
+    if verdict not in ("", "allowed", "denied", "cut", "logged"):
+        raise InvalidInput(f"unknown verdict {verdict!r}", hint="one of allowed, denied, cut, logged")
     if settings.flows == "off":
         hint = 'flows = "denied" (or "all") in agent.toml, then start the agent again'
         sys.stderr.write(f"causeway: this agent's flows are off; {hint}\n")

@@ -116,7 +116,7 @@ def number(value: bytes) -> int:
 
 
 def row(value: bytes | None) -> int:
-    """The bits of a row; one that is not there has none."""
+    """The bits of a row, whose seal follows them; one that is not there has none."""
     if value is None:
         return 0
     words = layout.WORDS.unpack_from(value)
