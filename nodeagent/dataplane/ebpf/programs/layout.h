@@ -12,6 +12,8 @@
 #define ROW_WORDS 16
 #define STAMPS 4096
 #define COUNTED_RULES 32768
+#define HOST 1 // identities that are everybody's
+#define WORLD 2
 #define BLOCK 32 // rules
 #define PASS TC_ACT_UNSPEC // whoever hangs after us is asked too
 

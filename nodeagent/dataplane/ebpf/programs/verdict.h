@@ -2,8 +2,6 @@
 
 #define CHUNK 80 // rules, or summaries of blocks, that one program looks at; then it calls itself
 #define CACHE_FROM 40
-#define HOST 1
-#define WORLD 2
 enum { DENY, ALLOW, WALK }; // verdicts; of rules, from GOES_ON on the walk goes on
 #define GOES_ON 2
 #define LOG 3
@@ -28,21 +26,6 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     miss |= (f >> 3) & (differs(transport, 2) | outside(source, r->source_low, r->source_high) |
                         outside(destination, r->destination_low, r->destination_high));
     return miss & 1;
-}
-
-// Who is at an address: 1, or 0 when nobody is known there; -1 when it could not be read.
-static inline int take_address(struct address_value *to, u32 space, struct ip *address) {
-    struct address_key key = {.space = space, .address = *address};
-    for (int n = 0; n < READS; n++) {
-        struct address_value *from = addresses.lookup(&key);
-        if (!from) return 0;
-        struct address_value found = *from;
-        if (found.seal == mixed(address) + found.identity * 0x85EBCA6Bu + found.prefix * 0xC2B2AE35u) {
-            *to = found;
-            return 1;
-        }
-    }
-    return -1;
 }
 
 // Adds the row of an identity, or of a prefix, to that of the walk; 0 when it could not be read. None is an empty one.
