@@ -96,3 +96,23 @@ tunnel_addresses = Table(
     Column("address", String(45), primary_key=True),
     Column("owner", String(600), nullable=False, unique=True),
 )
+requests = Table(
+    "requests",
+    METADATA,
+    Column("principal", String(200), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("outcomes", Text, nullable=False),
+    Column("at", String(40), nullable=False, index=True),
+    comment="what became of a request, for who did not hear the answer and sends it again",
+)
+leases = Table(
+    "leases",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("expires", String(40), nullable=False),
+    comment="who does what only one replica may do; each new holder counts the epoch up",
+)
