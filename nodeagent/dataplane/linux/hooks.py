@@ -20,12 +20,13 @@ class Hooks:
         """Interfaces that carried filters of ours when last looked at."""
 
     def attach(self, index: int, programs: Mapping[str, Path]) -> None:
-        """Hang both programs (`from_endpoint`, `to_endpoint`) on an interface, replacing older ones of ours, new before old. Raises
-        DriverError or PlatformLack."""
+        """Hang both programs (of what comes in, of what goes out) on an interface, replacing older ones of ours of the same names, new
+        before old. Raises DriverError or PlatformLack."""
         if self._has_tcx is not False:
             self._has_tcx = tcx.attach(index, programs, self._links)
         if not self._has_tcx:
-            filters.attach(index, programs["from_endpoint"], programs["to_endpoint"])
+            ingress, egress = programs.values()
+            filters.attach(index, ingress, egress)
         elif index in self._classic:
             filters.detach(index)
             self._classic.discard(index)

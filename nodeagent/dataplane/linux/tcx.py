@@ -12,7 +12,7 @@ from nodeagent.dataplane.ebpf.bpf import call, errno_of, open_pin
 
 OBJ_PIN, OBJ_INFO, PROG_QUERY, LINK_CREATE, LINK_UPDATE = 6, 15, 16, 28, 29
 BEFORE = 1 << 3
-HOOKS = {"from_endpoint": 46, "to_endpoint": 47}
+HOOKS = {"from_endpoint": 46, "to_endpoint": 47, "from_network": 46, "to_network": 47}
 """BPF_TCX_INGRESS and BPF_TCX_EGRESS, by the program that hangs there."""
 INFO_WORDS = 16
 IFINDEX, ATTACH_TYPE = 4, 5
@@ -83,7 +83,7 @@ def detach(index: int, pins: Path) -> None:
 def count(index: int) -> int:
     """How many programs hang on an interface, whoever's; 0 where the kernel has no tcx, or no such interface, or does not tell."""
     total = 0
-    for hook in HOOKS.values():
+    for hook in sorted(set(HOOKS.values())):
         asked = _Query(ifindex=index, attach_type=hook)
         try:
             call(PROG_QUERY, asked, "look at tcx")

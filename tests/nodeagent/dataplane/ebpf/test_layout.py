@@ -57,7 +57,7 @@ def wire6(address: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "packed"),
     [
-        ("endpoint", layout.ENDPOINT), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
+        ("endpoint", layout.ENDPOINT), ("host", layout.HOST), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
         ("prefix_key", layout.PREFIX_KEY), ("row_key", layout.ROW_KEY), ("row", layout.ROW), ("rule", layout.RULE),
         ("more_key", layout.MORE_KEY), ("connection_key", layout.CONNECTION_KEY), ("connection", layout.CONNECTION),
         ("event", layout.EVENT), ("rule_count", layout.RULE_COUNT), ("settings", layout.SETTINGS),
