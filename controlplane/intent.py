@@ -148,6 +148,10 @@ class Intent(Protocol):
         """All changes in one transaction, or none."""
         ...
 
+    async def rule_counts(self, kind: str, path: str) -> "tuple[tuple[RuleCount, ...], int]":
+        """What nodes have counted of a policy's rules: (sums by rule, how many nodes told any). Raises NotFound or InvalidInput."""
+        ...
+
     def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:
         """Events {"type": ADDED|MODIFIED|DELETED|BOOKMARK, "object": document}; without `since`, what stands comes first as ADDED."""
         ...
@@ -204,3 +208,20 @@ class AgentService(Protocol):
     async def report(self, session: NodeSession, report: NodeReport) -> None:
         """Keep what the node's kernel enforces."""
         ...
+
+    async def count(self, session: NodeSession, counts: "Sequence[RuleCount]") -> None:
+        """Keep what the node's kernel has counted of rules."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    """What was counted of one rule, ever: by one node, or by all."""
+
+    policy: ObjectKey
+    section: str
+    """The user's list (ingress, egressDeny …)."""
+    rule: int
+    """Its place there."""
+    packets: int
+    bytes: int

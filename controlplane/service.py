@@ -22,8 +22,10 @@ from controlplane.intent import (
     Outcome,
     Page,
     Rollout,
+    RuleCount,
 )
 from controlplane.store import enrolment, queries
+from controlplane.store.counts import counts_of, store_counts
 from controlplane.store.database import Database, current_revision, next_number
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -210,6 +212,19 @@ class ControlPlane:
             await queries.store_report(connection, session, report, self.clock.now().isoformat())
         async with self._reported:
             self._reported.notify_all()
+
+    async def count(self, session: NodeSession, counts: Sequence[RuleCount]) -> None:
+        """Keep what a node's kernel has counted of rules."""
+        async with self.database.transaction() as connection:
+            await store_counts(connection, session, counts)
+
+    async def rule_counts(self, kind: str, path: str) -> tuple[tuple[RuleCount, ...], int]:
+        """(sums by rule over all nodes, how many nodes told any). Raises NotFound or InvalidInput."""
+        key = queries.key_of_path(kind, path)
+        async with self.database.reading() as connection:
+            if await queries.find(connection, key) is None:
+                raise NotFound(f"{key} does not exist")
+            return await counts_of(connection, key)
 
     async def _holder(self, credential: str) -> tuple[str, NodeSession]:
         async with self.database.reading() as connection:

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
 from nodeagent.control import cache
-from nodeagent.control.client import ControlChannel, HttpChannel
+from nodeagent.control.client import ControlChannel, Counts, HttpChannel
 from nodeagent.control.replica import Replica, State
 from nodeagent.control.reporter import Reporter
 from nodeagent.desired import Decider
@@ -29,8 +30,24 @@ from nodeagent.settings import AgentSettings
 from nodeagent.status import AgentStatus, Faults, StatusBook, birth_of, write_status
 
 LOG = structlog.get_logger("agent")
+COUNT_SECONDS = 30.0
+"""Between two tellings of what rules have counted."""
+COUNTS_AT_ONCE = 1000
+"""What the control plane takes in one telling."""
 Watcher = Callable[[Callable[[], None]], Awaitable[None]]
 """A job beside the agent: it gets `Reconciler.retry`, to call when it sees the kernel move."""
+
+
+class Counting(Protocol):
+    """Totals of rules, and which of them were told."""
+
+    def untold(self, most: int) -> Counts:
+        """Those that have changed since they were told, so many at most."""
+        ...
+
+    def told(self, counts: Counts) -> None:
+        """These were taken."""
+        ...
 
 
 class Agent:
@@ -43,7 +60,7 @@ class Agent:
         self.channel = channel
         self.clock = clock or SystemClock()
         self.reconciler = Reconciler(drivers, settings.resync_seconds, self.clock)
-        self._decider = Decider(settings.key)
+        self._decider = Decider(settings.key, settings.failsafe)
         self._to_decide: Latest[State] = Latest()
         self._to_keep: Latest[State] = Latest()
         self._to_write: Latest[AgentStatus] = Latest()
@@ -75,7 +92,9 @@ class Agent:
         self._has_word = False
         self._never = asyncio.Event()
 
-    async def run(self, public_key: str = "", watchers: Sequence[Watcher] = ()) -> None:
+    async def run(
+        self, public_key: str = "", watchers: Sequence[Watcher] = (), counting: Counting | None = None
+    ) -> None:
         """For ever: start from the cache, follow the control plane, converge, report."""
         state, wrong = await asyncio.to_thread(cache.load, self._cache_path)
         self.book.note(cache=wrong or "ok")
@@ -93,6 +112,8 @@ class Agent:
             group.create_task(self._keys.run(), name="deliver the public key")
             group.create_task(self._keep(), name="keep the cache")
             group.create_task(self._write(), name="write the status")
+            if counting is not None:
+                group.create_task(self._count(counting), name="tell counts of rules")
             for watcher in watchers:
                 group.create_task(self._watch(watcher), name="watch")
 
@@ -235,6 +256,23 @@ class Agent:
                     said = error.message
                     LOG.error("status was not written", detail=said)
 
+    async def _count(self, counting: Counting) -> None:
+        """Tell totals that have changed. What is not taken is told, newer then, the next time: nobody waits for it."""
+        said = ""
+        while True:
+            await self.clock.wait(self._never, COUNT_SECONDS)
+            if self._connected_at is None:
+                continue
+            try:
+                while counts := counting.untold(COUNTS_AT_ONCE):
+                    await self.channel.count(counts)
+                    counting.told(counts)
+                said = ""
+            except CausewayError as error:
+                if error.message != said:
+                    said = error.message
+                    LOG.warning("counts of rules were not delivered", code=error.code, detail=said)
+
     async def _watch(self, watcher: Watcher) -> None:
         try:
             await watcher(self.reconciler.retry)
@@ -244,11 +282,15 @@ class Agent:
 
 
 async def run_agent(
-    settings: AgentSettings, drivers: Drivers, public_key: str, watchers: Sequence[Watcher] = ()
+    settings: AgentSettings,
+    drivers: Drivers,
+    public_key: str,
+    watchers: Sequence[Watcher] = (),
+    counting: Counting | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; the kernel goes on as it is."""
     channel = HttpChannel(settings.server, settings.credential)
-    work = asyncio.ensure_future(Agent(settings, channel, drivers).run(public_key, watchers))
+    work = asyncio.ensure_future(Agent(settings, channel, drivers).run(public_key, watchers, counting))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, partial(work.cancel, "stopped"))

@@ -1,4 +1,4 @@
-"""What an agent is told: who the node is, where it keeps things. Defaults < `agent.toml` < environment CAUSEWAY_AGENT_*."""
+"""What an agent is told: who the node is, where it keeps things. Defaults < `agent.toml` < environment CAUSEWAY_AGENT_* < flags."""
 
 import ipaddress
 import os
@@ -12,10 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from federation.errors import Fault, InvalidInput
+from federation.policy.failsafe import FAILSAFE, Failsafe, FailsafePort, with_more
 from federation.resources.metadata import ObjectKey
 
 ENVIRONMENT_PREFIX = "CAUSEWAY_AGENT_"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+FLOWS = ("off", "denied", "all")
+TCP, UDP = 6, 17
+LOCAL_TRAFFIC = ("direct", "stack")
 INTERFACE = re.compile(r"[^/:\s]{1,15}")
 
 
@@ -64,6 +68,20 @@ class AgentSettings:
     resync_seconds: int = 30
     """How often the kernel is read again against drift, 1-3600: a foreign change stands at most this long."""
 
+    local_traffic: str = "direct"
+    """How packets go from one endpoint of the node to another: `direct`, past the node's stack, at half the cost; `stack`, for who has
+    rules of netfilter that are to see them. What the node translates goes through the stack in either case."""
+    flows: str = "denied"
+    """Which flows are told (`causeway agent flows`): off, denied, or all: connections that begin and end, too, which costs the node about a
+    microsecond a connection."""
+    flow_sample: int = 1
+    """One of so many denied packets is told, 1-1000000: what a flood of them costs."""
+    flow_seconds: int = 10
+    """Flows that are alike are told as one for so long, 1-3600."""
+
+    metrics: str = ""
+    """ADDRESS:PORT where Prometheus is answered; empty: nowhere. Whoever reaches it reads the names of policies."""
+
     @property
     def pins(self) -> Path:
         """Where pins are."""
@@ -74,6 +92,15 @@ class AgentSettings:
         """This node."""
         return ObjectKey("Node", self.cluster, "", self.node)
 
+    @property
+    def failsafe(self) -> Failsafe:
+        """Ports that this node's host endpoints let pass, whatever policy says: without the way to the control plane no policy could
+        be put right again."""
+        url = urlsplit(self.server)
+        tunnels = FailsafePort(UDP, self.listen_port)
+        control = FailsafePort(TCP, url.port or (443 if url.scheme == "https" else 80))
+        return with_more(FAILSAFE, inbound=(tunnels,), outbound=(tunnels, control))
+
     def printed(self) -> str:
         """One `key = value` a line, without secrets."""
         return "\n".join(f"{f.name} = {getattr(self, f.name)!s}" for f in fields(self))
@@ -83,14 +110,18 @@ Check = Callable[[Any], str]
 """What is wrong with a value of the right type; empty when nothing is."""
 
 
-def load_settings(state_dir: Path, environment: Mapping[str, str] | None = None) -> AgentSettings:
-    """Read what joining wrote, and what the environment says instead. Raises InvalidInput with every fault."""
+def load_settings(
+    state_dir: Path, environment: Mapping[str, str] | None = None, **flags: Any
+) -> AgentSettings:
+    """Read what joining wrote, what the environment says instead, and what flags say that are not empty. Raises InvalidInput with every
+    fault."""
     values = _from_file(state_dir / "agent.toml")
     faults = [
         Fault(f"/{key}", f"unknown key of agent.toml; known: {', '.join(TYPES)}")
         for key in sorted(values.keys() - TYPES.keys())
     ]
     faults += _take_environment(values, os.environ if environment is None else environment)
+    values |= {name: value for name, value in flags.items() if value}
     for name, kind in TYPES.items():
         if name not in values:
             if name in ("server", "cluster", "node"):
@@ -183,6 +214,20 @@ def _is_pin_dir(value: str) -> str:
     return "" if not value or value.startswith("/") else f"{value!r} is not an absolute path"
 
 
+def _is_one_of(choices: tuple[str, ...]) -> Check:
+    return lambda value: "" if value in choices else f"{value!r} is none of {', '.join(choices)}"
+
+
+def _is_place(value: str) -> str:
+    address, _, port = value.rpartition(":")
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+        is_good = port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+    except ValueError:
+        is_good = False
+    return "" if is_good or not value else f"{value!r} is not ADDRESS:PORT like 127.0.0.1:9440 or [::1]:9440"
+
+
 def _is_within(low: int, high: int) -> Check:
     return lambda value: "" if low <= value <= high else f"{value} is not in {low}-{high}"
 
@@ -195,6 +240,11 @@ CHECKS: dict[str, Check] = {
     "interface": _is_interface,
     "listen_port": _is_within(1, 65535),
     "resync_seconds": _is_within(1, 3600),
+    "local_traffic": _is_one_of(LOCAL_TRAFFIC),
+    "flows": _is_one_of(FLOWS),
+    "flow_sample": _is_within(1, 1_000_000),
+    "flow_seconds": _is_within(1, 3600),
+    "metrics": _is_place,
 }
 TYPES: dict[str, type] = {
     f.name: f.type for f in fields(AgentSettings) if f.name in CHECKS and isinstance(f.type, type)

@@ -7,6 +7,7 @@ import typer
 from api.cli import access, doctor, node, policy, read, write
 from api.cli.client import exit_code
 from api.cli.common import harmless
+from api.cli.datapath import flows, tables, verdict
 from api.cli.explain import explain
 from api.cli.simulate import simulate
 from api.lab import commands as lab
@@ -24,6 +25,8 @@ for command in (
     doctor.doctor, lab.demo,
 ):  # fmt: skip
     app.command()(command)
+for question in (tables.maps, tables.endpoints, tables.conntrack, verdict.verdict, flows.flows):
+    node.agent.command()(question)
 for name, group in (
     ("token", access.token),
     ("link", access.link),

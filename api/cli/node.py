@@ -72,13 +72,17 @@ def enrol(client: Client, token_file: str, request: dict[str, Any], state_dir: P
 
 
 @agent.callback()
-def run_agent(context: typer.Context, state_dir: StateDir = STATE) -> None:
+def run_agent(
+    context: typer.Context,
+    state_dir: StateDir = STATE,
+    metrics: Annotated[str, typer.Option(help="ADDRESS:PORT where Prometheus is answered.")] = "",
+) -> None:
     """Run this node's agent."""
     context.obj = state_dir
     if context.invoked_subcommand is None:
         from api.agent import run
 
-        raise typer.Exit(run(state_dir))
+        raise typer.Exit(run(state_dir, metrics))
 
 
 @agent.command("status")

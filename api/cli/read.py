@@ -23,7 +23,9 @@ from api.cli.common import (  # fmt: skip
     path_from,
     path_of,
 )
+from api.cli.datapath.rules import show_rules
 from api.cli.documents import load
+from federation.doors.documents import POLICY_KINDS
 from federation.errors import InvalidInput
 from federation.kinds.registry import BY_NAME, kind_named
 from federation.resources.codec import decode, encode
@@ -67,7 +69,10 @@ def get(
         return
     if name:
         path = path_from(known, name, cluster, namespace)
-        show(known, [client.ask("GET", f"/api/v1/{known.plural}/{path}")], output, is_one=True)
+        item = client.ask("GET", f"/api/v1/{known.plural}/{path}")
+        show(known, [item], output, is_one=True)
+        if output == "wide" and known.name in POLICY_KINDS:
+            show_rules(client, known, item)
         return
     items = client.all(f"/api/v1/{known.plural}", **asked)
     if not items and output in ("table", "wide"):

@@ -8,8 +8,8 @@ from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
 from api.console import routes as console
+from api.rest import counting, nodes, openapi, problems, resources
 from api.rest import metrics as metrics_of
-from api.rest import nodes, openapi, problems, resources
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.descriptions import HEALTH, METRICS, READINESS
 from controlplane.service import ControlPlane
@@ -30,6 +30,7 @@ def application(plane: ControlPlane) -> FastAPI:
     app.add_exception_handler(Exception, problems.on_error)
     app.include_router(resources.router())
     app.include_router(nodes.router())
+    app.include_router(counting.router())
     app.include_router(console.router())
     for path, handler, said in (
         ("/healthz", healthz, HEALTH),

@@ -106,6 +106,33 @@ REPORT: Schema = {
     "requestBody": body(ENFORCED),
     "responses": answers("204", None, "400", "403", "413", "422"),
 }
+TOTALS: Schema = {
+    "packets": {"type": "integer", "minimum": 0, "maximum": 2**62},
+    "bytes": {"type": "integer", "minimum": 0, "maximum": 2**62},
+}
+PLACE: Schema = {"section": TEXT, "rule": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}}
+COUNTED = record({"kind": NAME, "policy": NAME, **PLACE, **TOTALS}, is_closed=False)
+COUNTS: Schema = {
+    "summary": "What a node's kernel has counted of rules: totals that have changed",
+    "requestBody": body(
+        record({"counts": {"type": "array", "items": COUNTED, "maxItems": 1000}}, is_closed=False)
+    ),
+    "responses": answers("204", None, "400", "403", "413", "422"),
+}
+RULE_COUNTS: Schema = {
+    "summary": "What nodes have counted of a policy's rules, summed",
+    "parameters": [
+        {**query("kind", "the policy's kind", "string"), "required": True},
+        {**query("policy", "the policy's path: name, or cluster/namespace/name", "string"), "required": True},
+    ],
+    "responses": answers(
+        "200",
+        record({"items": {"type": "array", "items": record({**PLACE, **TOTALS})}, "nodes": NUMBER}),
+        "403",
+        "404",
+        "422",
+    ),
+}
 STREAM: Schema = {
     "summary": "What a node must know, as it changes, for ever",
     "parameters": [query("since", "revision up to which the node knows all", "integer", minimum=0)],

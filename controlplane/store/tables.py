@@ -1,6 +1,6 @@
 """The tables. The database holds the invariants: names and addresses are unique, changes are numbered once."""
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData(
     naming_convention={
@@ -77,6 +77,18 @@ node_reports = Table(
     Column("revision", Integer, nullable=False),
     Column("faults", Text, nullable=False),
     Column("at", String(40), nullable=False),
+)
+rule_counts = Table(
+    "rule_counts",
+    METADATA,
+    Column("policy", String(860), primary_key=True, comment="kind and path"),
+    Column("section", String(40), primary_key=True),
+    Column("rule", Integer, primary_key=True, autoincrement=False),
+    Column("cluster", String(253), primary_key=True),
+    Column("node", String(253), primary_key=True),
+    Column("packets", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    comment="what each node's kernel has counted of each rule, as it told last",
 )
 tunnel_addresses = Table(
     "tunnel_addresses",

@@ -54,6 +54,7 @@ class UnitOfWork:
     async def remove(self, key: ObjectKey) -> None:
         """Delete a resource and log it."""
         await self.connection.execute(delete(t.resources).where(_is(key)))
+        await self.connection.execute(delete(t.rule_counts).where(t.rule_counts.c.policy == str(key)))
         await self._log(key, None)
 
     async def claim(self, owner: ObjectKey, addresses: Iterable[object]) -> None:

@@ -14,6 +14,7 @@ ACTIONS = {
     "Allow": RuleAction.ALLOW,
     "Deny": RuleAction.DENY,
     "Pass": RuleAction.PASS,
+    "Log": RuleAction.LOG,
     SKIP: RuleAction.PASS,
     LEAVE: RuleAction.PASS,
 }
@@ -115,7 +116,7 @@ def assemble(side: Side, bits: Mapping[Predicate, int], ids: Mapping[RuleReferen
         tier, own_marks = _reachable(drafts, end)
         start = len(assembled)
         assembled += (
-            _placed(r, start + place, start + len(tier)) if r.action is RuleAction.PASS else r
+            _placed(r, start + place, start + len(tier)) if r.action.goes_on else r
             for place, r in enumerate(tier)
         )
         marks += own_marks
@@ -150,7 +151,7 @@ def _ahead(line: Line, left: int) -> int:
     """How far a line goes when it matches, of which so many are left of its rule; 0: to its tier's end, if it goes on at all."""
     if line.action == LEAVE:
         return AT_THE_END
-    return (line.ahead or left) if line.action == SKIP else 0
+    return (line.ahead or left) if line.action in (SKIP, "Log") else 0
 
 
 def _reachable(drafts: tuple[Draft, ...], end: CompiledRule | None) -> tuple[list[CompiledRule], list[int]]:

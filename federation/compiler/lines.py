@@ -110,8 +110,8 @@ class _Case:
 def lines_of(
     surroundings: Surroundings, rule: model.Rule, subject: Party, direction: Direction
 ) -> Iterator[Line]:
-    """The lines of one rule; none when it can never match this subject's traffic, or only logs."""
-    if rule.action == "Log" or (rule.lacks and rule.action != "Deny"):
+    """The lines of one rule; none when it can never match this subject's traffic."""
+    if rule.lacks and rule.action != "Deny":
         return
     is_in = direction is Direction.INGRESS
     own, other = (rule.destination, rule.source) if is_in else (rule.source, rule.destination)

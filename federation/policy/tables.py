@@ -16,6 +16,7 @@ from federation.identities import IdentityNumber
 from federation.resources.metadata import ObjectKey
 
 Prefix = TypeVar("Prefix", IPv4Network, IPv6Network)
+FAILSAFE = "failsafe"
 NO_BIT = 0xFFFF
 """In a rule: this condition is not asked."""
 
@@ -48,11 +49,17 @@ class HostStage(StrEnum):
 
 
 class RuleAction(IntEnum):
-    """What a compiled rule does when it matches. PASS goes on at `CompiledRule.next_tier`."""
+    """What a compiled rule does when it matches. PASS goes on at `CompiledRule.next_tier`; so does LOG, which is told of."""
 
     DENY = 0
     ALLOW = 1
     PASS = 2
+    LOG = 3
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the walk goes on after it."""
+        return self in (RuleAction.PASS, RuleAction.LOG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,11 @@ class RuleReference:
     index: int | None
     section: str = ""
     """The user's list that `index` counts in (ingress, egressDeny …)."""
+
+    @property
+    def is_failsafe(self) -> bool:
+        """Whether nobody's policy says it: a failsafe port of a host endpoint."""
+        return self.policy is None and self.section.startswith(FAILSAFE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +102,7 @@ class CompiledRule:
     icmp_code: int = -1
     is_icmp_negated: bool = False
     next_tier: int = 0
-    """For PASS: index in the same list where the walk goes on: where the next tier begins (its length, when there is none: allowed), or
+    """For PASS and LOG: index in the same list where the walk goes on: where the next tier begins (its length, when there is none: allowed), or
     a later rule of the same tier."""
     rule_id: int = 0
     """Key of `Tables.references`; the same id for lines that one rule was expanded to."""

@@ -11,7 +11,6 @@ from federation.policy.tables import (
     Direction,
     HostClasses,
     HostStage,
-    RuleAction,
     Tables,
     Verdict,
     covering,
@@ -62,7 +61,7 @@ def walk(
     while index < len(rules):
         rule = rules[index]
         if matches(rule, own_row if rule.is_own else row, packet):
-            if rule.action is not RuleAction.PASS:
+            if not rule.action.goes_on:
                 return Verdict(int(rule.action)), rule.rule_id
             index = rule.next_tier
         else:

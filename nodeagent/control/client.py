@@ -1,14 +1,18 @@
 """The control client: the stream down, key and reports up, over HTTP."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 import httpx
 
 from federation import wire
 from federation.errors import CausewayError, Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
+from federation.policy.tables import RuleReference
 from nodeagent.settings import Secret
 from nodeagent.status import Faults
+
+Counts = Mapping[RuleReference, tuple[int, int]]
+"""Packets and bytes of policies' rules, ever."""
 
 READ_TIMEOUT_SECONDS = 30.0
 """Three of the control plane's keep-alives."""
@@ -38,6 +42,10 @@ class ControlChannel(Protocol):
 
     async def report(self, revision: int, faults: Faults) -> None:
         """Tell what the kernel enforces."""
+        ...
+
+    async def count(self, counts: Counts) -> None:
+        """Tell totals of rules that have changed."""
         ...
 
 
@@ -75,6 +83,15 @@ class HttpChannel:
         """Tell what the kernel enforces."""
         named = [{"key": key, "reason": reason, "message": message} for key, reason, message in faults]
         await self._send("POST", "/agent/v1/report", {"revision": revision, "faults": named})
+
+    async def count(self, counts: Counts) -> None:
+        """Tell totals of rules that have changed; a tier's end is no policy's rule."""
+        told = [
+            {"kind": rule.policy.kind, "policy": rule.policy.path, "section": rule.section, "rule": rule.index, "packets": packets, "bytes": size}
+            for rule, (packets, size) in counts.items()
+            if rule.policy is not None and rule.index is not None
+        ]  # fmt: skip
+        await self._send("POST", "/agent/v1/counts", {"counts": told})
 
     async def close(self) -> None:
         """Give connections back."""

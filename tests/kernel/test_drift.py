@@ -18,6 +18,7 @@ from nodeagent.dataplane.linux.hooks import Hooks
 from nodeagent.drivers import DRIFT, Attachment, DesiredPolicy
 
 pytestmark = pytest.mark.kernel
+EPOCH = slice(16, 20)
 COMPARED = ("identity_rows", "prefix_rows", "prefixes", "addresses", "more_addresses", "endpoints")
 
 
@@ -77,11 +78,12 @@ def resync(driver: EbpfDriver, node: Any, wanted: DesiredPolicy) -> dict[str, st
 
 
 def held(driver: EbpfDriver, name: str) -> dict[bytes, bytes]:
-    """Of a map, without what moves on with each repair."""
+    """Of a map, without what moves on with each repair: an endpoint's epoch, and its seal, which is that epoch once more."""
     found = dict(driver.maps[name].items())
     if name == "endpoints":
         del found[MARK]
-        return {key: value[:28] + value[32:] for key, value in found.items()}
+        assert {value[EPOCH] for value in found.values()} == {value[-4:] for value in found.values()}
+        return {key: value[: EPOCH.start] + value[EPOCH.stop : -4] for key, value in found.items()}
     return found
 
 

@@ -400,6 +400,17 @@ def test_rules_count_their_packets_and_bytes(bench: Bench) -> None:
     assert bench.counted() | {"allowed": 3, "denied": 1} == bench.counted()
 
 
+def test_a_rule_that_logs_is_counted_and_the_next_one_decides(bench: Bench) -> None:
+    log = CompiledRule(action=RuleAction.LOG, protocol=UDP, next_tier=1, rule_id=7)
+    bench.enforce((log, replace(DENY, rule_id=8)), (log, replace(ALLOW, rule_id=9)))
+    assert bench.gets(STRANGERS[0], udp()) is Verdict.DENY
+    assert (bench.of_rule(7), bench.of_rule(8)) == ((1, 28), (1, 28))
+    asked = udp()
+    for _ in range(3):
+        assert bench.sends(STRANGERS[0], asked) is Verdict.ALLOW
+    assert (bench.of_rule(7)[0], bench.of_rule(9)[0]) == (2, 3), "a connection is told of when it is opened"
+
+
 def test_a_connection_moves_on_from_opening_to_established_and_ends(bench: Bench) -> None:
     bench.enforce((ALLOW,), (ALLOW,))
     asked, peer = tcp(), STRANGERS[2]

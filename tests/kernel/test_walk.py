@@ -37,7 +37,8 @@ VERDICT_KEY = struct.Struct("=5I2H")
 
 def rule(chance: random.Random, index: int, size: int, is_plain: bool) -> CompiledRule:
     pick = chance.choice
-    action = pick([RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS])
+    log = [RuleAction.LOG] if size > 1 else []  # alone it decides nothing
+    action = pick([RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS, *log])
     protocol = pick([0, TCP, UDP, ICMP])
     low = pick([1, 53, 80, 443])
     asked: dict[str, Any] = {
@@ -54,7 +55,7 @@ def rule(chance: random.Random, index: int, size: int, is_plain: bool) -> Compil
     if protocol == ICMP and not asked["is_protocol_negated"] and not is_plain:
         asked["icmp_type"], asked["icmp_code"] = pick([(-1, -1), (8, -1), (8, 0), (13, 0), (5, 1)])
         asked["is_icmp_negated"] = asked["icmp_type"] >= 0 and pick([False, False, True])
-    following = chance.randint(index + 1, size) if action is RuleAction.PASS else 0
+    following = chance.randint(index + 1, size) if action.goes_on else 0
     return CompiledRule(action=action, protocol=protocol, next_tier=following, rule_id=index, **asked)
 
 

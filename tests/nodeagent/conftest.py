@@ -68,6 +68,9 @@ class FakeChannel:
         """`since` of every stream that was opened."""
         self.reports: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self.keys: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        self.was_told = asyncio.Event()
+        """Set when counts came, taken or not."""
+        self.counts: asyncio.Queue[Any] = asyncio.Queue()
         self.refusal: CausewayError | None = None
         """What reports and keys are answered with."""
         self.attempts = 0
@@ -86,6 +89,11 @@ class FakeChannel:
     async def report(self, revision: int, faults: Any) -> None:
         self._answer()
         self.reports.put_nowait((revision, faults))
+
+    async def count(self, counts: Any) -> None:
+        self.was_told.set()
+        self._answer()
+        self.counts.put_nowait(counts)
 
     def say(self, *messages: wire.Message | CausewayError | None) -> None:
         for message in messages:

@@ -380,3 +380,38 @@ def test_the_agents_process_imports_no_library_of_the_other_processes() -> None:
         [sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True, text=True
     )
     assert not {"bcc", "typer", "fastapi", "sqlalchemy", "controlplane", "uvicorn"} & set(done.stdout.split())
+
+
+class Counted:
+    """Totals that the test moves."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Any, tuple[int, int]] = {}
+
+    def untold(self, most: int) -> dict[Any, tuple[int, int]]:
+        return dict(list(self.waiting.items())[:most])
+
+    def told(self, counts: Any) -> None:
+        self.waiting = {rule: count for rule, count in self.waiting.items() if rule not in counts}
+
+
+async def test_counts_of_rules_are_told_when_they_have_changed_and_again_when_they_were_not_taken(
+    agent: Watched, channel: Any, clock: Any, worlds: Any
+) -> None:
+    counted = Counted()
+    counted.waiting = {n: (n, n) for n in range(1500)}
+    async with running(agent, "", (), counted):
+        channel.say(*snapshot(worlds["alone"], 7))
+        await reported(channel)
+        channel.refusal = Unavailable("busy")
+        await clock.asked_for(30.0)
+        clock.advance(30)
+        await asyncio.wait_for(channel.was_told.wait(), 10)
+        channel.refusal = None
+        clock.waits.clear()
+        await clock.asked_for(30.0)
+        clock.advance(30)
+        told = [await asyncio.wait_for(channel.counts.get(), 10) for _ in range(2)]
+        assert [len(counts) for counts in told] == [1000, 500]
+        assert counted.waiting == {}
+        assert channel.counts.empty()

@@ -32,6 +32,12 @@ def test_the_file_goes_over_the_defaults_and_the_environment_over_the_file(joine
     assert (settings.listen_port, settings.resync_seconds) == (4001, 5)
 
 
+def test_a_flag_goes_over_all_and_an_empty_one_over_nothing(joined: Path) -> None:
+    variables = {"CAUSEWAY_AGENT_METRICS": "127.0.0.1:1"}
+    assert load_settings(joined, variables, metrics="[::1]:9440").metrics == "[::1]:9440"
+    assert load_settings(joined, variables, metrics="").metrics == "127.0.0.1:1"
+
+
 @pytest.mark.parametrize(
     ("line", "variables", "pointer", "said"),
     [
@@ -46,6 +52,13 @@ def test_the_file_goes_over_the_defaults_and_the_environment_over_the_file(joine
         ('interface = "a-name-that-is-too-long"', {}, "/interface", "1-15 characters"),
         ('interface = "a/b"', {}, "/interface", "interface"),
         ('pin_dir = "here"', {}, "/pin_dir", "absolute"),
+        ('local_traffic = "fast"', {}, "/local_traffic", "'fast' is none of direct, stack"),
+        ('flows = "some"', {}, "/flows", "'some' is none of off, denied, all"),
+        ("flow_sample = 0", {}, "/flow_sample", "0 is not in 1-1000000"),
+        ("flow_seconds = 3601", {}, "/flow_seconds", "3601 is not in 1-3600"),
+        ('metrics = "9440"', {}, "/metrics", "is not ADDRESS:PORT"),
+        ('metrics = "127.0.0.1:0"', {}, "/metrics", "is not ADDRESS:PORT"),
+        ('metrics = "host:9440"', {}, "/metrics", "is not ADDRESS:PORT"),
         ("", {"CAUSEWAY_AGENT_COLOUR": "red"}, "/CAUSEWAY_AGENT_COLOUR", "unknown variable"),
         ("", {"CAUSEWAY_AGENT_CREDENTIAL": "x"}, "/CAUSEWAY_AGENT_CREDENTIAL", "unknown variable"),
         ("", {"CAUSEWAY_AGENT_LISTEN_PORT": "many"}, "/listen_port", "a whole number is needed, not 'many'"),

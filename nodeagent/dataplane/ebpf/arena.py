@@ -15,6 +15,16 @@ DENIED = Extent(layout.ARENA - 1, 1, layout.list_flags(DENY_ALL))
 NOTHING = Extent(0, 0)
 
 
+class Listed(tuple[CompiledRule, ...]):
+    """The same list, whose hash is worked out once: rules are many, and lists are looked up often."""
+
+    def __hash__(self) -> int:
+        known: int | None = self.__dict__.get("known")
+        if known is None:
+            known = self.__dict__["known"] = super().__hash__()
+        return known
+
+
 class Arena:
     """Extents of the lists that stand, and what bits they ask."""
 

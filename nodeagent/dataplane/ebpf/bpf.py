@@ -87,6 +87,19 @@ class PinnedMap:
                 if errno_of(error) != errno.ENOENT:
                     raise
 
+    def lookup(self, key: bytes) -> bytes | None:
+        """One entry's value, as the programs find it (a trie: by the longest prefix); None: not there."""
+        value = ctypes.create_string_buffer(self.value_size)
+        raw = ctypes.create_string_buffer(key, self.key_size)
+        element = _Element(map_fd=self.fd, key=ctypes.addressof(raw), value=ctypes.addressof(value))
+        try:
+            call(LOOKUP, element, f"read {self.name}")
+        except DriverError as error:
+            if errno_of(error) == errno.ENOENT:
+                return None
+            raise
+        return value.raw
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, many in one system call where the kernel has it."""
         found = self._lookup_batches()
@@ -106,16 +119,9 @@ class PinnedMap:
         """The same by two system calls each, for kernels without batches."""
         key: bytes | None = None
         while (key := self._next(key)) is not None:
-            value = ctypes.create_string_buffer(self.value_size)
-            raw = ctypes.create_string_buffer(key, self.key_size)
-            element = _Element(map_fd=self.fd, key=ctypes.addressof(raw), value=ctypes.addressof(value))
-            try:
-                call(LOOKUP, element, f"read {self.name}")
-            except DriverError as error:
-                if errno_of(error) != errno.ENOENT:  # it went meanwhile, or is a place that holds no program
-                    raise
-            else:
-                yield key, value.raw
+            value = self.lookup(key)
+            if value is not None:  # it went meanwhile, or is a place that holds no program
+                yield key, value
 
     def close(self) -> None:
         """Give the descriptor back; the pin keeps the map."""

@@ -289,15 +289,15 @@ class EbpfDriver:
         faults: dict[int, CausewayError] = {}
         wanted = {i: loader.HOST_PROGRAMS if i in own else loader.PROGRAMS for i in names}
         standing = self._hung.ours if must_look else {i: set(hung) for i, hung in self.attached.items()}
-        for index, hung in standing.items():
-            if not hung.issubset(wanted.get(index, ())):
-                self._hooks.detach(index)
+        for index in standing.keys() - wanted.keys():
+            self._hooks.detach(index)
         self.attached = {i: hung for i, hung in self.attached.items() if wanted.get(i) == hung}
         for index, programs in wanted.items():
             if index in self.attached and standing.get(index) == set(programs):
                 continue
             try:
                 self._hooks.attach(index, {name: self.generation / name for name in programs})
+                self._hooks.release(index, standing.get(index, set()) - set(programs))
                 if index in self.attached:
                     self._drifted(f"filter {names[index]}", "removed")
                 self.attached[index] = programs

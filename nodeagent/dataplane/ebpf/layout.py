@@ -32,7 +32,7 @@ HAS_MORE_ADDRESSES, IS_DIRECT = 1, 2
 HOST_LISTS = 8
 """Of an interface of the node: one for each stage and direction."""
 HOST = struct.Struct(f"=4I{HOST_LISTS}I{HOST_LISTS}II")
-IS_BARE = 1
+IS_BARE, SAFE_SHIFT = 1, 8
 MIX = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35)
 WEIGHTS = range(1, 2 * ROW_WORDS, 2)
 """Odd numbers, by which seals tell values apart (programs/verdict.h)."""
@@ -132,11 +132,14 @@ def endpoint(
     return ENDPOINT.pack(index, v4, identity, *generation, *starts, *counts, mac, flags, v6, generation[1])
 
 
-def host(index: int, generation: tuple[int, int], lists: Sequence[Extent], *, is_bare: bool = False) -> bytes:
+def host(
+    index: int, generation: tuple[int, int], lists: Sequence[Extent], *, is_bare: bool = False, safe: int = 0
+) -> bytes:
     """The entry of an interface of the node: `generation` (bank, epoch), `lists` by HostStage and Direction. `is_bare`: packets have no
-    Ethernet header there."""
+    Ethernet header there. `safe`: rules of what comes in for the node itself that let failsafe ports pass."""
     starts, counts = [e.start for e in lists], [e.count for e in lists]
-    return HOST.pack(index, *generation, IS_BARE * is_bare, *starts, *counts, generation[1])
+    flags = IS_BARE * is_bare | safe << SAFE_SHIFT
+    return HOST.pack(index, *generation, flags, *starts, *counts, generation[1])
 
 
 def more_addresses(index: int, addresses: Sequence[Address]) -> set[bytes]:
@@ -203,7 +206,7 @@ def rule(line: CompiledRule) -> bytes:
     flags |= sum((bit != NO_BIT) << (4 + place) for place, bit in enumerate(asked))
     icmp = (line.icmp_type & 0xFFFF, line.icmp_code & 0xFFFF)
     bits = (line.bit, line.not_bit, line.net_bit, line.not_net_bit)
-    next_tier = line.next_tier if line.action is RuleAction.PASS else 0
+    next_tier = line.next_tier if line.action.goes_on else 0
     return RULE.pack(
         *bits,
         *line.source_ports,
@@ -229,7 +232,7 @@ def summary(lines: Sequence[CompiledRule]) -> bytes:
 
 def list_flags(lines: tuple[CompiledRule, ...]) -> int:
     """Whether each block of a list has a summary; and whether the verdict cache's key holds all that it asks: nothing of ICMP, no source
-    ports, nothing of who is on the node's side."""
+    ports, nothing of who is on the node's side; and its answer all that it says: nothing of logging."""
     summarized = IS_SUMMARIZED if len(lines) >= SUMMARIZED_FROM else 0
     asks_more = any(
         line.icmp_type >= 0
@@ -237,6 +240,7 @@ def list_flags(lines: tuple[CompiledRule, ...]) -> int:
         or line.is_icmp_negated
         or line.source_ports != ANY_PORTS
         or line.is_own
+        or line.action is RuleAction.LOG
         for line in lines
     )
     return summarized | (0 if asks_more else IS_CACHEABLE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from federation.identities import HOST
 from federation.policy.tables import Direction, RuleReference, Tables
 from nodeagent.dataplane.ebpf import layout
-from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines
+from nodeagent.dataplane.ebpf.arena import DENIED, DENY_ALL, Arena, Lines, Listed
 from nodeagent.dataplane.ebpf.bank import Bank, Difference, Wanted
 from nodeagent.dataplane.ebpf.cover import Address
 from nodeagent.dataplane.ebpf.layout import Extent
@@ -44,6 +44,8 @@ class HostPlace:
     lists: tuple[Lines, ...]
     is_bare: bool = False
     """Whether packets have no Ethernet header there."""
+    failsafe_rules: int = 0
+    """Of the list of what comes in for the node itself: the first ones."""
 
 
 NO_HOSTS: Mapping[int, HostPlace] = {}
@@ -94,6 +96,8 @@ class Planner:
 
     def __init__(self, standing: Standing | None = None) -> None:
         self.standing = standing or Standing()
+        self._lists: dict[int, tuple[Lines, Listed]] = {}
+        """By id of what was given, which is kept with it: an id is good only while its object lives."""
 
     def plan(
         self,
@@ -103,7 +107,7 @@ class Planner:
         hosts: Mapping[int, HostPlace] = NO_HOSTS,
     ) -> Plan:
         """What to write, in order, for endpoints and the node's own interfaces. Takes it as written."""
-        standing = self.standing
+        standing, (places, hosts) = self.standing, self._listed(places, hosts)
         wanted_lists = _lists(places, hosts)
         lists = set().union(*wanted_lists.values())
         standing_ones = (*standing.entries.values(), *standing.hosts.values())
@@ -157,6 +161,22 @@ class Planner:
         standing = self.standing
         standing.entries = {index: replace(entry, value=b"") for index, entry in standing.entries.items()}
         standing.hosts = {index: replace(entry, value=b"") for index, entry in standing.hosts.items()}
+
+    def _listed(
+        self, places: Mapping[int, Place], hosts: Mapping[int, HostPlace]
+    ) -> tuple[dict[int, Place], dict[int, HostPlace]]:
+        """The same places, with lists that are the same objects as before where they were given as such."""
+        before, self._lists = self._lists, {}
+
+        def listed(lines: Lines) -> Listed:
+            found = self._lists.get(id(lines)) or before.get(id(lines)) or (lines, Listed(lines))
+            self._lists[id(lines)] = found
+            return found[1]
+
+        return {
+            index: replace(place, lists=(listed(place.lists[0]), listed(place.lists[1])))
+            for index, place in places.items()
+        }, {index: replace(host, lists=tuple(map(listed, host.lists))) for index, host in hosts.items()}
 
     def _is_conflict(self, found: Difference, wanted: Wanted, lists: Mapping[int, tuple[Lines, ...]]) -> bool:
         """Whether writing in place could show a packet what neither the old nor the new state says: a list that changes asks a bit
@@ -301,7 +321,8 @@ def is_walkable(tables: Tables, lines: Lines) -> bool:
 
 def _entry(index: int, place: Place | HostPlace, generation: tuple[int, int], extents: Pair) -> Entry:
     if isinstance(place, HostPlace):
-        value = layout.host(index, generation, extents, is_bare=place.is_bare)
+        safe = place.failsafe_rules
+        value = layout.host(index, generation, extents, is_bare=place.is_bare, safe=safe)
     else:
         value = layout.endpoint(
             index,

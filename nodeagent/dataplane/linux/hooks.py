@@ -1,6 +1,6 @@
 """Where our programs hang on interfaces: by tcx where the kernel has it, else as filters of clsact."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from nodeagent.dataplane.linux import filters, tcx
@@ -40,6 +40,11 @@ class Hooks:
         }
         crowded = {index for index, names in links.items() if tcx.count(index) > len(names)}
         return Hung(ours, classic.shared | crowded)
+
+    def release(self, index: int, names: Collection[str]) -> None:
+        """Take programs off an interface in whose place others hang."""
+        if self._has_tcx:  # a filter was replaced
+            tcx.release(index, names, self._links)
 
     def detach(self, index: int) -> None:
         """Take our programs off an interface; nothing else. An interface that is gone is no error."""

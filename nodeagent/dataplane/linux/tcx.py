@@ -4,7 +4,7 @@ what ours let pass they see as before. Constants: linux/bpf.h."""
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from federation.errors import DriverError, PlatformLack
@@ -76,7 +76,12 @@ def look(pins: Path) -> dict[int, set[str]]:
 
 def detach(index: int, pins: Path) -> None:
     """Take our programs off an interface."""
-    for name in HOOKS:
+    release(index, HOOKS, pins)
+
+
+def release(index: int, names: Iterable[str], pins: Path) -> None:
+    """Take some of our programs off an interface."""
+    for name in names:
         (pins / f"{index}-{name}").unlink(missing_ok=True)
 
 

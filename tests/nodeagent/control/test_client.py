@@ -15,6 +15,8 @@ from federation.errors import (
     Unauthenticated,
     Unavailable,
 )
+from federation.policy.tables import RuleReference
+from federation.resources.metadata import ObjectKey
 from nodeagent.control.client import HttpChannel
 from nodeagent.settings import Secret
 
@@ -152,3 +154,26 @@ async def test_reports_and_keys_go_up_as_the_control_plane_reads_them() -> None:
         ("POST", "/agent/v1/report", {"revision": 9, "faults": [fault]}),
         ("PUT", "/agent/v1/key", {"publicKey": "key", "listenPort": 51820}),
     ]
+
+
+async def test_counts_name_policies_and_rules_and_leave_out_ends_of_tiers() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(204)
+
+    web = RuleReference(
+        tier="t", policy=ObjectKey("NetworkPolicy", "c", "ns", "web"), index=3, section="egress"
+    )
+    end = RuleReference(tier="t", policy=None, index=None)
+    await channel_to(answer).count({web: (5, 300), end: (1, 60)})
+    told = {
+        "kind": "NetworkPolicy",
+        "policy": "c/ns/web",
+        "section": "egress",
+        "rule": 3,
+        "packets": 5,
+        "bytes": 300,
+    }
+    assert (asked[0].url.path, json.loads(asked[0].content)) == ("/agent/v1/counts", {"counts": [told]})

@@ -6,8 +6,9 @@ which failsafe ports do.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from federation.policy.tables import CompiledRule, Direction, HostClasses, HostStage, RuleAction, Tables
+from federation.policy.tables import CompiledRule, Direction, HostClasses, HostStage, Tables
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.arena import DENY_ALL, Lines, bits_of
 from nodeagent.drivers import Address, HostAttachment, ObjectReport
@@ -70,6 +71,13 @@ def is_whole(tables: Tables, classes: HostClasses) -> bool:
     return given == lists_of(tables, classes)
 
 
+def failsafe_rules(tables: Tables, classes: HostClasses) -> int:
+    """How many rules let failsafe ports pass to the node itself: the first ones of their list."""
+    lines = tables.classes[classes.normal][Direction.INGRESS]
+    references = (tables.references.get(line.rule_id) for line in lines)
+    return sum(1 for _ in takewhile(lambda named: named is not None and named.is_failsafe, references))
+
+
 def walkable(lines: Lines) -> Lines:
     """A list as far as the programs can walk it: a denial takes the place of the rest."""
     beyond = (n for n, line in enumerate(lines) if bits_of((line,)) >> layout.ROW_BITS)
@@ -88,7 +96,7 @@ def fault(host: HostAttachment, message: str, reason: str = "not-enforced") -> O
 
 
 def _cut(line: CompiledRule, end: int) -> CompiledRule:
-    return replace(line, next_tier=end) if line.action is RuleAction.PASS and line.next_tier > end else line
+    return replace(line, next_tier=end) if line.action.goes_on and line.next_tier > end else line
 
 
 def _is_meant(host: HostAttachment, interface: Interface) -> bool:

@@ -53,7 +53,12 @@ class Rounds:
                 reports.append(faces.fault(host, TOO_LONG))
         return Round(
             places={
-                i: HostPlace(lists[host.classes], known[i].is_bare) for i, host in found.by_index.items()
+                i: HostPlace(
+                    lists[host.classes],
+                    known[i].is_bare,
+                    faces.failsafe_rules(desired.tables, host.classes),
+                )
+                for i, host in found.by_index.items()
             },
             hosts=found.by_index,
             names={i: known[i].name for i in found.by_index},

@@ -35,11 +35,28 @@ static inline void count_rule(u32 rule_id, u32 length) {
     value->bytes += length;
 }
 
-// Whether anybody wants to know of flows.
+// Whether anybody wants to know of connections that end.
 static inline int is_told(void) {
     u32 zero = 0;
     struct settings *wanted = settings.lookup(&zero);
-    return wanted && wanted->events;
+    return wanted && (wanted->events & (1u << EVENT_CLOSED));
+}
+
+static inline u32 mixed(struct ip *a) { return (a->part[0] ^ a->part[1] ^ a->part[2] ^ a->part[3]) * 0x9E3779B1u; }
+
+// Who is at an address: 1, or 0 when nobody is known there; -1 when it could not be read.
+static inline int take_address(struct address_value *to, u32 space, struct ip *address) {
+    struct address_key key = {.space = space, .address = *address};
+    for (int n = 0; n < READS; n++) {
+        struct address_value *from = addresses.lookup(&key);
+        if (!from) return 0;
+        struct address_value found = *from;
+        if (found.seal == mixed(address) + found.identity * 0x85EBCA6Bu + found.prefix * 0xC2B2AE35u) {
+            *to = found;
+            return 1;
+        }
+    }
+    return -1;
 }
 
 // Tells of a flow, where somebody wants to know. Never waits: what finds no room is counted.
@@ -53,6 +70,8 @@ static inline void tell(struct walk *w, u32 kind, struct connection *c) {
         count(EVENT_LOST, 0);
         return;
     }
+    struct address_value peer = {.identity = WORLD};
+    if (kind == EVENT_CLOSED) take_address(&peer, w->endpoint.bank << 1 | w->packet.is_v6, &w->packet.remote); // nobody was judged
     u32 mine = w->mine & 1, far = mine ^ 1;
     event->at = w->now;
     event->local = w->packet.local;
@@ -64,7 +83,7 @@ static inline void tell(struct walk *w, u32 kind, struct connection *c) {
     event->ifindex = w->ifindex;
     event->epoch = w->endpoint.epoch;
     event->identity = w->endpoint.identity;
-    event->peer = w->peer;
+    event->peer = kind == EVENT_CLOSED ? peer.identity : w->peer;
     event->rule_id = w->rule_id;
     event->rtt_us = c->rtt_us;
     event->bytes[INGRESS] = c->bytes[far];
@@ -100,8 +119,6 @@ static inline int follow(struct __sk_buff *skb, struct packet *k, u32 direction,
     if (!first || k->later == 1 || first->epoch != epoch || clock() > first->deadline) return count(FRAGMENT, TC_ACT_SHOT);
     return count(ALLOWED, PASS);
 }
-
-static inline u32 mixed(struct ip *a) { return (a->part[0] ^ a->part[1] ^ a->part[2] ^ a->part[3]) * 0x9E3779B1u; }
 
 static inline u32 stamp_of(struct ip *remote) {
     u32 place = mixed(remote) >> 20;
@@ -193,7 +210,8 @@ static inline int go_on(struct __sk_buff *skb, struct walk *w, struct connection
             c->deadline = 0; // this one is not believed any more, and goes when it is the oldest
         } else {
             c->state = ANSWERED;
-            if (k->protocol == IPPROTO_TCP) return count(TABLE_FULL, TC_ACT_SHOT); // others stay where the oldest goes
+            // Others stay where the oldest goes, and so do those of an interface of the node: it is to be within reach.
+        if (k->protocol == IPPROTO_TCP && !(w->endpoint.flags & IS_NODE)) return count(TABLE_FULL, TC_ACT_SHOT);
         }
     } else if (w->is_established && is_ended) {
         retire(w, c);

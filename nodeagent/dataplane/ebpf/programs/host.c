@@ -3,8 +3,9 @@
 // end's. So it never meets an endpoint's word, nor another interface's that the packet passes too. `local` is the end outside, `remote` the one on the
 // node's side: the node itself, an endpoint of it, or who is behind another interface.
 
-#define HOST_CHUNK 200 // rules: three lists may be asked of a packet, and calls are few
+#define HOST_CHUNK 150 // rules: three lists may be asked of a packet, and calls are few
 #define NEXT 3 // beside DENY, ALLOW and WALK: the list decides nothing
+#define TO_JUDGE 100 // no action: its list is to be asked
 enum { UNTRACKED, PRE_DNAT, FORWARD, NORMAL };
 
 // The entry of an interface, whole: 1; 0 when nothing is asked there; -1 when it could not be read.
@@ -21,11 +22,20 @@ static inline int take_host(struct host *to, u32 ifindex) {
     return found;
 }
 
+// What the parts that endpoints have too ask of who is judged.
+static inline void stand_for(struct walk *w) {
+    w->endpoint.bank = w->host.bank;
+    w->endpoint.epoch = w->host.epoch;
+    w->endpoint.flags = IS_NODE;
+}
+
 // The endpoint's interface that a packet comes from which leaves the node, if its source is none of that endpoint's addresses: it was translated.
-static inline u32 behind_of(struct __sk_buff *skb, struct packet *k) {
-    u32 from = skb->ingress_ifindex;
-    struct endpoint *e = from ? endpoints.lookup(&from) : 0;
-    return e && !owns(from, e, &k->remote, k->is_v6) ? from : 0;
+static inline u32 behind_of(struct __sk_buff *skb, struct walk *w) {
+    u32 from = skb->ingress_ifindex, is_behind = 0;
+    if (!from || !endpoints.lookup(&from)) return 0;
+    if (take_endpoint(&w->endpoint, from)) is_behind = !owns(from, &w->endpoint, &w->packet.remote, w->packet.is_v6);
+    stand_for(w);
+    return is_behind ? from : 0;
 }
 
 static inline struct ip address_of(struct endpoint *e, u32 is_v6) {
@@ -37,13 +47,14 @@ static inline struct ip address_of(struct endpoint *e, u32 is_v6) {
 }
 
 // What may have changed at the two ends of a connection.
-static inline u32 stamp_between(struct packet *k, u32 behind) {
+static inline u32 stamp_between(struct walk *w) {
+    struct packet *k = &w->packet;
     u32 stamp = stamp_of(&k->local);
-    if (!behind) return stamp + stamp_of(&k->remote);
-    struct endpoint *e = endpoints.lookup(&behind);
-    if (!e) return ~0u;
-    struct ip address = address_of(e, k->is_v6);
-    return stamp + stamp_of(&address) + e->identity * 0x9E3779B1u;
+    if (!w->behind) return stamp + stamp_of(&k->remote);
+    u32 is_known = take_endpoint(&w->endpoint, w->behind), identity = w->endpoint.identity;
+    struct ip address = address_of(&w->endpoint, k->is_v6);
+    stand_for(w);
+    return is_known ? stamp + stamp_of(&address) + identity * 0x9E3779B1u : ~0u;
 }
 
 // Who is at both ends, and their rows; 0 when that could not be read.
@@ -53,10 +64,10 @@ static inline int take_ends(struct walk *w) {
     struct ip inner = k->remote;
     u32 identity = 0;
     if (w->behind) {
-        struct endpoint *e = endpoints.lookup(&w->behind);
-        if (!e) return 0;
-        inner = address_of(e, k->is_v6);
-        identity = e->identity;
+        if (!take_endpoint(&w->endpoint, w->behind)) return 0;
+        inner = address_of(&w->endpoint, k->is_v6);
+        identity = w->endpoint.identity;
+        stand_for(w);
     }
     if (!take_end(&w->outer, bank, k->is_v6, &k->local) || !take_end(&w->inner, bank, k->is_v6, &inner)) return 0;
     if (identity) w->inner.identity = identity;
@@ -108,7 +119,7 @@ static inline int prepare_stage(struct walk *w) {
     w->destination = w->way == EGRESS ? k->remote_port : k->local_port;
     w->transport = k->protocol == IPPROTO_ICMP || k->protocol == ICMP6 ? 1 : has_ports(k->protocol) ? 2 : 0;
     w->is_summarized = (total & IS_SUMMARIZED) != 0;
-    w->is_cached = (total & IS_CACHEABLE) && w->size >= CACHE_FROM;
+    w->is_cached = (total & IS_CACHEABLE) && w->size >= CACHE_FROM && !w->is_middle; // of those it matters which rule it is
     if (!w->is_cached) return WALK;
     struct verdict_key vk = {.start = w->start, .identity = w->outer.identity, .prefix = w->outer.prefix, .epoch = h->epoch,
                              .bank = h->bank, .port = w->destination, .protocol = k->protocol};
@@ -136,16 +147,26 @@ static inline int finish_host(struct __sk_buff *skb, struct walk *w, int verdict
     return finish(skb, w, ALLOW);
 }
 
-// Asks what is left, stage by stage and way by way, as far as that goes without walking; then walks.
+// Whether a list's verdict is that of one of its first rules, which let failsafe ports pass.
+static inline int is_failsafe(struct walk *w, int verdict) {
+    return verdict == ALLOW && w->stage == NORMAL && w->way == EGRESS && w->at && w->at <= w->host.flags >> SAFE_SHIFT;
+}
+
+// Asks what is left, stage by stage and way by way, as far as that goes without walking; then walks. Of the middle of a connection to a
+// failsafe port only that way is asked: who is logged in when a host is first policed stays.
 static inline int judge_host(struct __sk_buff *skb, struct walk *w, int verdict) {
     for (int round = 0; round < 6; round++) {
         if (verdict == NEXT && w->stage == PRE_DNAT) {
             w->stage = w->is_passing ? FORWARD : NORMAL;
         } else {
+            if (w->is_middle && is_failsafe(w, verdict)) {
+                if (!w->is_live) w->connection.opener = w->mine & 1;
+                break;
+            }
             if (verdict == NEXT) verdict = ALLOW; // the end of the last list
             if (verdict != ALLOW || !w->ways) break;
-            w->way = w->ways & 1 ? INGRESS : EGRESS;
-            w->ways &= w->way == INGRESS ? 2 : 0;
+            w->way = w->ways & 2 ? EGRESS : INGRESS;
+            w->ways &= w->way == EGRESS ? 1 : 0;
             w->stage = w->way == EGRESS ? PRE_DNAT : w->is_passing ? FORWARD : NORMAL;
         }
         verdict = prepare_stage(w);
@@ -157,14 +178,14 @@ static inline int judge_host(struct __sk_buff *skb, struct walk *w, int verdict)
     return finish_host(skb, w, verdict);
 }
 
-// A packet that nobody keeps from being tracked: goes on if its connection may, else is judged.
+// A packet that nobody keeps from being tracked: goes on if its connection may, else is to be judged.
 static inline int meet_host(struct __sk_buff *skb, struct walk *w) {
     struct packet *k = &w->packet;
     u32 mine = w->mine & 1, direction = w->direction, sender = (direction == EGRESS ? mine : mine ^ 1) & 1;
     u32 ifindex = w->ifindex, epoch = w->host.epoch, is_live, stamp;
     struct connection *c = find(w);
     w->is_middle = k->protocol == IPPROTO_TCP && !k->is_opening;
-    w->behind = direction == INGRESS ? behind_of(skb, k) : 0;
+    w->behind = direction == INGRESS ? behind_of(skb, w) : 0;
     w->is_passing = direction == INGRESS && skb->ingress_ifindex;
     if (c && !k->is_about) {
         if (k->is_opening && (c->opener != sender || (c->marks & ENDED) == ENDED)) c = 0; // it begins anew
@@ -182,7 +203,7 @@ static inline int meet_host(struct __sk_buff *skb, struct walk *w) {
             w->is_passing = is_passing;
         }
     }
-    stamp = stamp_between(k, w->behind);
+    stamp = stamp_between(w);
     if (k->is_about) {
         if (is_live && is_fresh(&c->sides[mine], ifindex, epoch, stamp)) return count(ALLOWED, PASS);
         return count(DENIED, TC_ACT_SHOT);
@@ -200,27 +221,32 @@ static inline int meet_host(struct __sk_buff *skb, struct walk *w) {
         if (k->protocol == ICMP6 && k->icmp_type == ICMP6_ECHO_REPLY) k->icmp_type = ICMP6_ECHO_REQUEST;
     }
     w->stage = PRE_DNAT;
-    w->said = WALK;
-    steps.call(skb, ASK_HOST);
-    w->reason = TOO_LONG;
-    return finish(skb, w, DENY);
+    return TO_JUDGE;
 }
 
-// Goes on with what a list has said.
+// A packet that an untracked list decides: nobody remembers it.
+static inline int finish_untracked(struct __sk_buff *skb, struct walk *w, int verdict) {
+    u32 mine = w->mine & 1;
+    begin(w, (w->direction == EGRESS ? mine : mine ^ 1) & 1);
+    w->is_live = 0;
+    if (verdict != ALLOW) return finish(skb, w, DENY);
+    tell_logged(w);
+    count_rule(w->rule_id, w->packet.length);
+    return pass(skb, w, 0);
+}
+
+// Goes on with what the untracked list has said.
 static inline int proceed(struct __sk_buff *skb, struct walk *w, int verdict) {
-    if (w->stage != UNTRACKED) return judge_host(skb, w, verdict);
     if (verdict == WALK) {
         steps.call(skb, WALK_HOST);
         w->reason = TOO_LONG;
-        verdict = DENY;
     }
-    if (verdict == NEXT) return meet_host(skb, w);
-    if (verdict == ALLOW) { // the last word, and nobody remembers it
-        count_rule(w->rule_id, w->packet.length);
-        return pass(skb, w, 0);
-    }
-    w->is_live = 0;
-    begin(w, w->mine & 1);
+    if (verdict != NEXT) return finish_untracked(skb, w, verdict);
+    int action = meet_host(skb, w);
+    if (action != TO_JUDGE) return action;
+    w->said = WALK;
+    steps.call(skb, ASK_HOST);
+    w->reason = TOO_LONG;
     return finish(skb, w, DENY);
 }
 
@@ -257,8 +283,8 @@ static inline int handle_host(struct __sk_buff *skb, u32 direction) {
     w->now = clock();
     w->target = 0;
     w->reason = DENIED;
-    w->endpoint.epoch = w->host.epoch;
-    w->endpoint.flags = 0;
+    w->logged = w->is_middle = w->is_live = w->endpoint.identity = 0;
+    stand_for(w);
     if (is_lease(k)) {
         if (direction == INGRESS ? !skb->ingress_ifindex : take_end(&w->inner, w->host.bank, k->is_v6, &k->remote) && !goes_on(skb, w))
             return PASS;
@@ -266,25 +292,25 @@ static inline int handle_host(struct __sk_buff *skb, u32 direction) {
     if (k->later) return follow(skb, k, direction, w->host.epoch);
     w->stage = UNTRACKED;
     w->way = k->is_about ? direction ^ 1 : direction; // an error goes with what it is about
-    if (!w->host.count[direction == EGRESS ? INGRESS : EGRESS] && !w->host.count[direction]) return meet_host(skb, w);
-    w->behind = direction == INGRESS ? behind_of(skb, k) : 0;
-    w->said = WALK;
-    steps.call(skb, ASK_HOST);
-    return count(TOO_LONG, TC_ACT_SHOT);
+    int verdict = NEXT;
+    if (w->host.count[INGRESS] | w->host.count[EGRESS]) {
+        w->behind = direction == INGRESS ? behind_of(skb, w) : 0;
+        verdict = take_ends(w) ? prepare_stage(w) : DENY;
+    }
+    return proceed(skb, w, verdict);
 }
 
 int from_network(struct __sk_buff *skb) { return handle_host(skb, EGRESS); }
 int to_network(struct __sk_buff *skb) { return handle_host(skb, INGRESS); }
 
-// Where those go on for a packet that has to be judged: before it is tracked, or after; and once a list was walked.
+// Where those go on for a packet that has to be judged, and once a list was walked.
 int ask_host(struct __sk_buff *skb) {
     u32 zero = 0;
     struct walk *w = walks.lookup(&zero);
     if (!w) return TC_ACT_SHOT;
-    if (w->said != WALK) return proceed(skb, w, w->said);
-    int is_known = take_ends(w);
-    if (w->stage == UNTRACKED) return proceed(skb, w, is_known ? prepare_stage(w) : DENY);
-    if (!is_known) return finish(skb, w, DENY);
+    int verdict = w->said;
+    if (verdict != WALK) return w->stage == UNTRACKED ? proceed(skb, w, verdict) : judge_host(skb, w, verdict);
+    if (!take_ends(w)) return finish(skb, w, DENY);
     if (!w->is_live && w->direction == EGRESS) w->is_passing = goes_on(skb, w);
     return judge_host(skb, w, ALLOW);
 }

@@ -12,6 +12,8 @@
 #define ROW_WORDS 16
 #define STAMPS 4096
 #define COUNTED_RULES 32768
+#define HOST 1 // identities that are everybody's
+#define WORLD 2
 #define BLOCK 32 // rules
 #define PASS TC_ACT_UNSPEC // whoever hangs after us is asked too
 
@@ -37,6 +39,7 @@ struct endpoint {
 };
 #define HAS_MORE_ADDRESSES 1
 #define IS_DIRECT 2 // another endpoint of this node may hand it packets past the node's stack
+#define IS_NODE 4 // in a walk only: an interface of the node is judged
 
 // An interface of the node itself that is policed. Its lists by stage and direction (what comes in there: INGRESS), as an endpoint's.
 #define HOST_LISTS 8
@@ -46,6 +49,7 @@ struct host {
     u32 seal; // the epoch
 };
 #define IS_BARE 1 // packets have no Ethernet header there
+#define SAFE_SHIFT 8 // above it in `flags`: how many rules of what comes in for the node itself let failsafe ports pass
 
 struct more_key { u32 ifindex, is_v6; struct ip address; };
 struct local_key { u32 is_v6; struct ip address; };
@@ -93,7 +97,7 @@ struct event {
     u8 protocol, is_v6, kind, reason, direction, tcp_flags;
     u16 unused[3];
 };
-enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED };
+enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED, EVENT_LOGGED };
 struct settings { u32 events; u32 sample; }; // events: a bit for each kind that is told; one of `sample` denials is
 
 _Static_assert(sizeof(struct endpoint) == ENDPOINT_SIZE, "layout.py");
@@ -132,7 +136,7 @@ struct walk {
     u32 ifindex, mine, direction; // of the endpoint that is asked; mine: its side
     u32 target; // to which the packet goes past the stack, once it may
     u32 way, ways, is_middle, is_new, is_found, is_live, is_established, is_cached, is_summarized;
-    u32 start, size, at, transport, peer, rule_id, stamp, reason;
+    u32 start, size, at, transport, peer, rule_id, logged, stamp, reason; // logged: a rule that is to be told of, or 0
     u16 source, destination;
     struct host host; // the rest: at an interface of the node
     struct address_value outer, inner; // who is at its two ends

@@ -2,9 +2,9 @@
 
 #define CHUNK 80 // rules, or summaries of blocks, that one program looks at; then it calls itself
 #define CACHE_FROM 40
-#define HOST 1
-#define WORLD 2
-enum { DENY, ALLOW, WALK };
+enum { DENY, ALLOW, WALK }; // verdicts; of rules, from GOES_ON on the walk goes on
+#define GOES_ON 2
+#define LOG 3
 
 // Arithmetic instead of branches below: the verifier follows both ways of every branch of every round of the walk, and
 // gives up at 8,192 that wait. Each gives 1 or 0.
@@ -25,21 +25,6 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     miss |= (f >> 3) & (differs(transport, 2) | outside(source, r->source_low, r->source_high) |
                         outside(destination, r->destination_low, r->destination_high));
     return miss & 1;
-}
-
-// Who is at an address: 1, or 0 when nobody is known there; -1 when it could not be read.
-static inline int take_address(struct address_value *to, u32 space, struct ip *address) {
-    struct address_key key = {.space = space, .address = *address};
-    for (int n = 0; n < READS; n++) {
-        struct address_value *from = addresses.lookup(&key);
-        if (!from) return 0;
-        struct address_value found = *from;
-        if (found.seal == mixed(address) + found.identity * 0x85EBCA6Bu + found.prefix * 0xC2B2AE35u) {
-            *to = found;
-            return 1;
-        }
-    }
-    return -1;
 }
 
 // Who is at an address, and the prefix around it; 0 when it could not be read.
@@ -91,7 +76,7 @@ static inline int prepare(struct walk *w, u32 way) {
     u32 total = way ? e->count[1] : e->count[0];
     w->way = way;
     w->at = 0;
-    w->rule_id = 0;
+    w->rule_id = w->logged = 0;
     w->start = way ? e->start[1] : e->start[0];
     w->size = total & COUNT_MASK;
     struct address_value peer;
@@ -125,11 +110,22 @@ static inline int remember(struct __sk_buff *skb, struct walk *w) {
     return pass(skb, w, &w->connection);
 }
 
+// Tells of the last rule that logs of those that were met.
+static inline void tell_logged(struct walk *w) {
+    if (!w->logged) return;
+    u32 rule_id = w->rule_id;
+    w->rule_id = w->logged;
+    count_rule(w->logged, w->packet.length);
+    tell(w, EVENT_LOGGED, &w->connection);
+    w->rule_id = rule_id;
+}
+
 // Ends the judging of a packet: remembers or forgets its connection.
 static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
     struct packet *k = &w->packet;
     struct connection *c = &w->connection, *standing = 0;
     u32 mine = w->mine & 1;
+    tell_logged(w);
     struct side own = {.ifindex = w->ifindex, .epoch = w->endpoint.epoch, .stamp = w->stamp, .rule_id = w->rule_id};
     if (verdict == DENY) {
         count_rule(w->rule_id, k->length);
@@ -186,7 +182,7 @@ static inline u32 is_passed_over(struct summary *s, struct row *row) {
 // Walks on in the list, `chunk` rules at most: WALK when more are left. Its end allows, by no rule.
 static inline u32 walk_on(struct walk *w, int chunk, u32 has_own) {
     u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
-    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized;
+    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized, logged = w->logged;
     for (int n = 0; n < chunk; n++) {
         if (at >= size) {
             verdict = ALLOW; // every tier passed
@@ -205,14 +201,16 @@ static inline u32 walk_on(struct walk *w, int chunk, u32 has_own) {
         if (!r) return DENY;
         at++;
         if (misses(r, &w->row, &w->packet, transport, ports, has_own)) continue;
-        if (r->action != 2) {
+        if (r->action < GOES_ON) {
             verdict = r->action;
             w->rule_id = r->rule_id;
             break;
         }
+        if (r->action == LOG) logged = r->rule_id;
         at = r->next;
     }
     w->at = at;
+    w->logged = logged;
     if (verdict != WALK && w->is_cached) {
         struct verdict_key vk = w->cached;
         u64 answer = (u64)w->rule_id << 1 | verdict;

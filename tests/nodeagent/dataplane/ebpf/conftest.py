@@ -67,7 +67,7 @@ class Maps:
             rule = self.rule(start + at)
             at += 1
             if matches(rule, row, packet):
-                if rule.action is not RuleAction.PASS:
+                if not rule.action.goes_on:
                     return Verdict(int(rule.action))
                 at = rule.next_tier
         return Verdict.ALLOW
@@ -91,7 +91,7 @@ class Maps:
                 rule = self.rule(start + at)
                 at += 1
                 if matches(rule, rows[rule.is_own], packet):
-                    if rule.action is not RuleAction.PASS:
+                    if not rule.action.goes_on:
                         return Verdict(int(rule.action))
                     at = rule.next_tier
         return Verdict.ALLOW

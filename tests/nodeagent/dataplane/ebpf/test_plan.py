@@ -40,7 +40,7 @@ NETS = [
     for text in ("10.0.0.0/8", "10.0.0.0/30", "10.0.0.2/32", "0.0.0.0/0", "a00::/8", "::/0", "a00::1/128")
 ]  # the same first bits in both families: neither may show in the other
 PACKETS = [Packet(protocol=6, destination_port=80), Packet(protocol=17, destination_port=53)]
-ALLOW, DENY, PASS = RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS
+ALLOW, DENY, PASS, LOG = RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS, RuleAction.LOG
 NEVER = CompiledRule(action=DENY, bit=0, protocol=132)
 """Matches no packet of those; a row without the bit passes over blocks of it."""
 PROBES = list(product((1, 2, 3), Direction, PEERS, PACKETS))
@@ -59,10 +59,10 @@ def lists(draw: st.DrawFn, *, of_host: bool = False) -> tuple[CompiledRule, ...]
     size = len(before) + draw(st.integers(0, 4))
     return before + tuple(
         CompiledRule(
-            action=(action := draw(st.sampled_from([ALLOW, DENY, PASS]))),
+            action=(action := draw(st.sampled_from([ALLOW, DENY, PASS, LOG]))),
             bit=draw(bits), net_bit=draw(bits), not_bit=draw(bits),
             is_own=of_host and action is PASS and draw(st.booleans()),
-            protocol=draw(st.sampled_from([0, 6, 17])), next_tier=draw(st.integers(n + 1, size)) if action is PASS else 0, rule_id=n,
+            protocol=draw(st.sampled_from([0, 6, 17])), next_tier=draw(st.integers(n + 1, size)) if action.goes_on else 0, rule_id=n,
         )
         for n in range(len(before), size)
     )  # fmt: skip

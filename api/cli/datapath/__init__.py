@@ -1,0 +1,1 @@
+"""Commands that show what a node's kernel does: `causeway agent maps|endpoints|conntrack|verdict|flows`."""

@@ -1,0 +1,1 @@
+"""What the pinned maps hold, read back and told in names: for people, while an agent runs or is dead."""
