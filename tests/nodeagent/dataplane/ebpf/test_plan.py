@@ -73,6 +73,7 @@ def states(draw: st.DrawFn) -> State:
     row = st.sampled_from([0, 1, 2, 3, 1 << 70, (1 << 70) | 1])
     numbers = [IdentityNumber(300 + n) for n in range(3)]
     classes = draw(st.lists(st.tuples(lists(), lists()), min_size=1, max_size=3))
+    number_of_endpoint = st.integers(0, len(classes) - 1)
     of_host = st.one_of(st.just(()), lists(of_host=True))
     classes += draw(st.lists(st.tuples(of_host, of_host), min_size=2, max_size=2))
     classes.append((draw(of_host), ()))
@@ -88,9 +89,7 @@ def states(draw: st.DrawFn) -> State:
     )
     addresses = draw(st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from([*numbers, HOST])))
     placed = draw(
-        st.dictionaries(
-            st.integers(1, 3), st.tuples(st.sampled_from(ADDRESSES), st.integers(0, len(classes) - 1))
-        )
+        st.dictionaries(st.integers(1, 3), st.tuples(st.sampled_from(ADDRESSES), number_of_endpoint))
     )
     hosts = tuple(
         HostAttachment(host_endpoint="dc1//h", interface=str(index), classes=each)
