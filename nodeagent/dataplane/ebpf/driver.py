@@ -148,6 +148,7 @@ class EbpfDriver:
         }
         self._elsewhere = {i: leads for i, leads in self._elsewhere.items() if i in places}
         own_faces = self._rounds.next(desired, attachments.keys(), must_look=must_look)
+        reports += own_faces.reports
         todo = self.planner.plan(desired, places, self._touched_by(desired), own_faces.places)
         for write in todo.writes:
             self._do(write)

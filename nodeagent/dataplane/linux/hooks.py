@@ -17,7 +17,7 @@ class Hooks:
         self._links = pin_dir / FOLDER
         self._has_tcx = has_tcx
         self._classic: set[int] = set()
-        """Interfaces that carried filters of ours when last looked at."""
+        """Interfaces that carry filters of ours, as far as is known."""
 
     def attach(self, index: int, programs: Mapping[str, Path]) -> None:
         """Hang both programs (of what comes in, of what goes out) on an interface, replacing older ones of ours of the same names, new
@@ -27,6 +27,7 @@ class Hooks:
         if not self._has_tcx:
             ingress, egress = programs.values()
             filters.attach(index, ingress, egress)
+            self._classic.add(index)
         elif index in self._classic:
             filters.detach(index)
             self._classic.discard(index)
