@@ -79,11 +79,10 @@ def condition(resource: AnyResource) -> tuple[str, str]:
     return found.status, found.reason
 
 
-async def test_a_host_endpoint_says_that_no_kernel_polices_it_yet(plane: ControlPlane) -> None:
+async def test_a_host_endpoint_says_that_its_node_polices_it(plane: ControlPlane) -> None:
     await two_clusters(plane)
     stored = await applied(plane, hep())
-    assert condition(stored) == ("False", "Hosts")
-    assert "not enforced by this release" in stored.status.conditions[0].message
+    assert condition(stored) == ("True", "Whole")
     assert (await plane.get(stored.key)).status == stored.status
 
 

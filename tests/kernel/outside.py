@@ -4,13 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from federation.policy.parties import labels_of
-from federation.policy.tables import Direction, Verdict
+from federation.policy.tables import Direction, RuleReference, Verdict
 from federation.policy.walk import Packet
 from federation.resources.codec import decode
 from nodeagent.control.replica import State, key_of
@@ -81,6 +81,7 @@ class Edge:
         self.driver = EbpfDriver(node.pin_dir, node.state_dir)
         self.decider = Decider(ME)
         self.serial = 0
+        self.references: Mapping[int, RuleReference] = {}
         run("ip", "netns", "add", self.far)
         run("ip", "-n", node.name, "link", "add", UP, "type", "veth", "peer", "name", "eth0", "netns", self.far)  # fmt: skip
         for name, interface, v4, v6 in ((node.name, UP, NODE4, NODE6), (self.far, "eth0", FAR4, FAR6)):
@@ -133,9 +134,10 @@ class Edge:
     ) -> tuple[ObjectReport, ...]:
         """What is said of policies (GlobalNetworkPolicy), with a host endpoint (role: host) for that interface; None: without."""
         self.serial += 1
-        return self.converge(
-            self.decider.decide(self.state(policies, interface=interface, profiles=profiles)).policy
-        )
+        state = self.state(policies, interface=interface, profiles=profiles)
+        wanted = self.decider.decide(state).policy
+        self.references = wanted.tables.references
+        return self.converge(wanted)
 
     def state(
         self, policies: Iterable[dict[str, Any]], *, interface: str | None, profiles: tuple[str, ...] = ()

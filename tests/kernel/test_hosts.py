@@ -1,6 +1,7 @@
 """Host endpoints in the kernel: its programs say what the pure walk says, and what a host endpoint's user would notice of real packets."""
 
 import random
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from itertools import count
@@ -23,6 +24,10 @@ from federation.policy.walk import Crossing, Packet, peer_row, walk_host
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
+from nodeagent.dataplane.ebpf.inspect.connections import connection_lines
+from nodeagent.dataplane.ebpf.inspect.fill import rules_in_use
+from nodeagent.dataplane.ebpf.inspect.names import Names, NodeNames
+from nodeagent.dataplane.ebpf.inspect.pins import Pins
 from nodeagent.dataplane.ebpf.loader import HOST_PROGRAMS
 from nodeagent.drivers import Attachment, DesiredPolicy, HostAttachment
 from tests.kernel.frames import ACK, ICMP, ICMP6, SCTP, TCP, UDP, Address, Shape
@@ -429,6 +434,21 @@ def test_an_interface_that_becomes_an_endpoints_changes_programs_and_back(edge: 
     assert hung(edge) == {edge.index: {"from_endpoint", "to_endpoint"}}
     assert edge.enforce(DENY_ALL) == ()
     assert hung(edge)[edge.index] == {"from_network", "to_network"}
+
+
+def test_a_connection_at_the_nodes_interface_is_shown_from_the_nodes_side(edge: Edge) -> None:
+    edge.serve(edge.node.name, NODE4, 8080)
+    assert edge.enforce(host("ingress", tcp("Allow", 8080))) == ()
+    with edge.talk(edge.far, NODE4, 8080) as talk, Pins(edge.driver.generation) as pins:
+        assert talk.hears()
+        names = Names(node=NodeNames(references=edge.references))
+        (seen,) = connection_lines(pins, names, time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        assert (seen.local, seen.local_port, seen.remote) == (str(NODE4), 8080, str(FAR4))
+        assert (seen.direction, seen.is_current) == ("ingress", True)
+        assert seen.rule == "GlobalNetworkPolicy p0 ingress rule 0"
+        assert seen.bytes_received > seen.packets_received > 1
+        lists = edge.driver.planner.standing.hosts[edge.index].extents
+        assert rules_in_use(pins) == sum(extent.size for extent in set(lists))
 
 
 def test_what_is_altered_by_hand_is_put_right(edge: Edge) -> None:

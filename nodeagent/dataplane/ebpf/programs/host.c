@@ -71,8 +71,8 @@ static inline int take_ends(struct walk *w) {
     }
     if (!take_end(&w->outer, bank, k->is_v6, &k->local) || !take_end(&w->inner, bank, k->is_v6, &inner)) return 0;
     if (identity) w->inner.identity = identity;
-    w->endpoint.identity = w->outer.identity; // for events
-    w->peer = w->inner.identity;
+    w->endpoint.identity = w->inner.identity; // for events
+    w->peer = w->outer.identity;
     return take_row(w, &w->row, bank, &w->outer) && take_row(w, &w->own_row, bank, &w->inner);
 }
 
