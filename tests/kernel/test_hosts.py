@@ -239,9 +239,9 @@ def test_policy_holds_for_what_comes_to_the_node_leaves_it_and_passes_through_it
     all_of = {"in": [True] * 4, "out": [True] * 4, "through": [True] * 2, "back": [True] * 2}
     assert edge.enforce(interface=None) == ()
     assert seen() == all_of
-    own = host("ingress", tcp("Allow", 8080)), host("egress", tcp("Allow", 8081))
+    own = host("ingress", tcp("Allow", 8081)), host("egress", tcp("Allow", 8081))
     assert edge.enforce(*own) == ()
-    assert seen() == {**all_of, "in": [True, False] * 2, "out": [False, True] * 2}
+    assert seen() == {**all_of, "in": [False, True] * 2, "out": [False, True] * 2}, "8080 passes through only"
     to_web = host("ingress", tcp("Deny", 8080, destination={"selector": "app == 'web'"}), {"action": "Allow"}, applyOnForward=True)  # fmt: skip
     of_api = host("egress", {"action": "Deny", "source": {"selector": "app == 'api'"}}, {"action": "Allow"}, applyOnForward=True)  # fmt: skip
     assert edge.enforce(to_web, of_api) == ()
@@ -480,6 +480,20 @@ def test_a_restarted_agent_goes_on_without_a_gap_and_withdrawing_leaves_nothing(
             edge.driver.withdraw()
         assert hung(edge) == {}
         assert talk.hears()
+
+
+def test_an_upgrade_keeps_the_connections_that_are_allowed_and_cuts_those_that_are_not(edge: Edge) -> None:
+    edge.serve(edge.node.name, NODE4, 8080, 8081)
+    assert edge.enforce(host("ingress", tcp("Allow", 8080, 8081))) == ()
+    with edge.talk(edge.far, NODE4, 8080) as kept, edge.talk(edge.far, NODE4, 8081) as other:
+        assert [kept.hears(), other.hears()] == [True, True]
+        edge.driver.close()
+        edge.driver.generation.rename(edge.node.pin_dir / "older")
+        edge.driver = EbpfDriver(edge.node.pin_dir, edge.node.state_dir)
+        assert edge.enforce(host("ingress", tcp("Allow", 8080))) == ()
+        assert [kept.hears(), other.hears()] == [True, False]
+        assert hung(edge)[edge.index] == {"from_network", "to_network"}
+    assert not edge.reaches(edge.far, NODE4, 8081)
 
 
 @pytest.mark.parametrize("name", [*HOST_PROGRAMS, "walk_host", "ask_host"])

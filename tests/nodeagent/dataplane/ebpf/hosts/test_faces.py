@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Any
 
-from federation.policy.tables import CompiledRule, HostClasses, RuleAction, Tables
+from federation.policy.tables import FAILSAFE, CompiledRule, HostClasses, RuleAction, RuleReference, Tables
 from federation.policy.walk import Packet, walk
 from nodeagent.dataplane.ebpf import layout
 from nodeagent.dataplane.ebpf.hosts import faces
@@ -61,6 +61,15 @@ def test_a_list_that_is_too_long_keeps_its_beginning_and_denies_the_rest() -> No
     assert said == [1, 0, 0]
     assert faces.walkable(lines[:5]) == lines[:5]
     assert not faces.is_whole(Tables(classes=((lines, ()),)), CLASSES)
+
+
+def test_failsafe_ports_are_the_first_rules_of_what_comes_in() -> None:
+    lines = tuple(CompiledRule(action=RuleAction.ALLOW, rule_id=number) for number in range(4))
+    safe = RuleReference(tier="", policy=None, index=0, section=f"{FAILSAFE} ingress")
+    other = RuleReference(tier="default", policy=None, index=None)
+    tables = Tables(classes=((lines, ()),), references={0: safe, 1: safe, 2: other, 3: safe})
+    assert faces.failsafe_rules(tables, CLASSES) == 2
+    assert faces.failsafe_rules(Tables(classes=(((), ()),)), CLASSES) == 0
 
 
 def test_a_list_ends_before_the_first_rule_that_asks_a_bit_that_rows_do_not_have() -> None:
