@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -63,12 +63,35 @@ class Node:
     pin_dir: Path
     state_dir: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    is_dual: bool = False
+    """Whether pods have IPv6 addresses too: fd00:10:1::N."""
 
     def pod(self, number: int) -> str:
         return f"{self.name}-p{number}"
 
     def address(self, number: int) -> IPv4Address:
         return IPv4Address(f"10.10.1.{number}")
+
+    def addresses(self, number: int) -> tuple[IPv4Address | IPv6Address, ...]:
+        both = (self.address(number), IPv6Address(f"fd00:10:1::{number}"))
+        return both if self.is_dual else both[:1]
+
+    def make_dual(self) -> None:
+        """Give the pods IPv6 too."""
+        self.is_dual = True
+        run(
+            "nsenter",
+            f"--net=/run/netns/{self.name}",
+            "sh",
+            "-c",
+            "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding",
+        )
+        for number in (1, 2, 3):
+            pod, address = self.pod(number), str(self.addresses(number)[1])
+            run("ip", "-n", self.name, "address", "add", "fe80::1/64", "dev", f"pod{number}", "nodad")
+            run("ip", "-n", self.name, "route", "add", f"{address}/128", "dev", f"pod{number}")
+            run("ip", "-n", pod, "address", "add", f"{address}/128", "dev", "eth0", "nodad")
+            run("ip", "-n", pod, "route", "add", "default", "via", "fe80::1", "dev", "eth0")
 
     def start(self, number: int, *words: str) -> subprocess.Popen[str]:
         command = ["nsenter", f"--net=/run/netns/{self.pod(number)}", *words]

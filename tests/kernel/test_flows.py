@@ -103,6 +103,21 @@ def test_what_is_not_wanted_is_not_told(world: World, readers: Any) -> None:
     assert (reader.read, off.read) == (0, 0)
 
 
+def test_a_rule_that_logs_is_told_once_a_connection_and_others_decide(world: World, readers: Any) -> None:
+    log = {"action": "Log", "protocol": "TCP"}
+    world.enforce({**DB_FROM_API, "ingress": [log, *DB_FROM_API["ingress"]]})
+    reader = readers(flows="denied")
+    reader.drain()
+    world.node.serve(3)
+    assert (world.node.reaches(2, 3), world.node.reaches(2, 3, "udp")) == (True, False)
+    reader.drain()
+    reader.finish_window()
+    (logged,) = said(world, "--verdict", "logged")
+    assert (logged["times"], logged["rule"]) == (1, "GlobalNetworkPolicy p0 ingress rule 0")
+    assert (logged["peerName"], logged["protocol"], logged["port"]) == ("dc1/shop/api", "tcp", 8080)
+    assert {line["protocol"] for line in said(world, "--verdict", "denied")} == {"udp"}
+
+
 def test_a_connection_that_a_new_policy_cuts_is_told(world: World, readers: Any) -> None:
     world.enforce(interfaces={3: "lo"})
     reader = readers(flows="denied")

@@ -42,7 +42,7 @@ def document(kind: str, name: str, spec: dict[str, Any], **more: Any) -> dict[st
 
 
 def endpoint(node: Any, number: int, app: str, interface: str) -> dict[str, Any]:
-    spec = {"node": "n1", "addresses": [str(node.address(number))], "interface": interface}
+    spec = {"node": "n1", "addresses": [str(each) for each in node.addresses(number)], "interface": interface}
     names = {"cluster": "dc1", "namespace": "shop", "labels": {"app": app}}
     return document("Endpoint", app, spec, status={"identity": 256 + number}, **names)
 
