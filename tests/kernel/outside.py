@@ -1,7 +1,10 @@
 """A node with pods, and a neighbour beyond its own interface: documents, conversations, and what its programs say of one packet."""
 
+import fcntl
 import os
+import select
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,13 +23,15 @@ from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.desired import Decider
 from nodeagent.drivers import DesiredPolicy, ObjectReport
 from tests.kernel.conftest import run
-from tests.kernel.frames import PLAIN, Address, Shape, frame
+from tests.kernel.frames import PLAIN, UDP, Address, Shape, frame
 from tests.kernel.world import APPS, ME, document, endpoint
 
 UP = "up0"
 """The node's own interface, behind which the neighbour is."""
 NODE4, NODE6, FAR4, FAR6 = (ip_address(t) for t in ("192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"))
 PODS6 = "fd00:1::"
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
+"""linux/if_tun.h."""
 TALK = """
 import socket, sys
 kind, address, port = sys.argv[1:]
@@ -204,6 +209,31 @@ class Talk:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class Tunnel:
+    """An interface of the node whose packets have no Ethernet header, and whose other end the test holds."""
+
+    def __init__(self, edge: Edge, name: str, address: str) -> None:
+        with edge.node.entered():
+            self._file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            fcntl.ioctl(self._file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+        run("ip", "-n", edge.node.name, "address", "add", address, "dev", name)
+        run("ip", "-n", edge.node.name, "link", "set", name, "up")
+
+    def answers(self, raw: bytes) -> bool:
+        """Whether a UDP packet (IPv4, without Ethernet's header) is answered."""
+        words = struct.unpack("!10H", raw[:20])
+        total = sum(words) % 0xFFFF
+        os.write(self._file, raw[:10] + struct.pack("!H", 0xFFFF - total) + raw[12:])
+        while select.select([self._file], [], [], 0.7)[0]:
+            got = os.read(self._file, 2048)
+            if got[0] >> 4 == 4 and got[9] == UDP and got[16:20] == raw[12:16]:
+                return True
+        return False
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 def far_of(own: Address) -> Address:

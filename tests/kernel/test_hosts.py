@@ -30,8 +30,8 @@ from nodeagent.dataplane.ebpf.inspect.names import Names, NodeNames
 from nodeagent.dataplane.ebpf.inspect.pins import Pins
 from nodeagent.dataplane.ebpf.loader import HOST_PROGRAMS
 from nodeagent.drivers import Attachment, DesiredPolicy, HostAttachment
-from tests.kernel.frames import ACK, ICMP, ICMP6, SCTP, TCP, UDP, Address, Shape
-from tests.kernel.outside import FAR4, FAR6, NODE4, NODE6, PODS6, UP, Edge
+from tests.kernel.frames import ACK, ICMP, ICMP6, SCTP, TCP, UDP, Address, Shape, frame
+from tests.kernel.outside import FAR4, FAR6, NODE4, NODE6, PODS6, UP, Edge, Tunnel
 
 pytestmark = pytest.mark.kernel
 INGRESS, EGRESS = Direction
@@ -401,6 +401,47 @@ def test_all_interfaces_are_those_of_the_node_and_never_an_endpoints(edge: Edge)
     assert not edge.reaches(edge.far, NODE4, 8080)
     assert edge.reaches(edge.node.pod(2), POD1, 8080), "endpoints have their own policies"
     assert edge.reaches(edge.far, POD1, 8080)
+
+
+def test_a_tunnel_without_ethernet_is_policed_too(edge: Edge) -> None:
+    own, far = ip_address("198.51.100.1"), ip_address("198.51.100.2")
+    tunnel = Tunnel(edge, "tun0", f"{own}/24")
+    edge.serve(edge.node.name, own, 8080, 8081)
+
+    def answered() -> list[bool]:
+        asked = [
+            Packet(protocol=UDP, source_port=next(PORTS), destination_port=port) for port in (8080, 8081)
+        ]
+        return [tunnel.answers(frame(far, own, packet, Shape(payload=b"hello"))[14:]) for packet in asked]
+
+    try:
+        assert answered() == [True, True]
+        allowed = {"action": "Allow", "protocol": "UDP", "destination": {"ports": [8081]}}
+        assert edge.enforce(host("ingress", allowed), interface="tun0") == ()
+        assert answered() == [False, True]
+    finally:
+        tunnel.close()
+
+
+def test_neighbours_listeners_and_leases_are_found_whatever_policy_says(edge: Edge) -> None:
+    edge.enforce({**DENY_ALL, "doNotTrack": True})
+    near = ip_address("fe80::2")
+    for kind in (133, 134, 135, 136):
+        asked = Packet(protocol=ICMP6, icmp_type=kind)
+        assert edge.comes(NODE6, asked, Shape(hops=255, payload=bytes(24)), near) is ALLOW, kind
+        assert edge.comes(NODE6, asked, Shape(hops=64, payload=bytes(24)), near) is DENY, "from further away"
+    assert edge.leaves(near, Packet(protocol=ICMP6, icmp_type=143), peer=ip_address("ff02::16")) is ALLOW
+
+    def lease(source: int, destination: int) -> Packet:
+        return Packet(protocol=UDP, source_port=source, destination_port=destination)
+
+    assert edge.comes(NODE6, lease(547, 546), peer=near) is ALLOW
+    assert edge.leaves(near, lease(546, 547), peer=ip_address("ff02::1:2")) is ALLOW
+    assert edge.comes(NODE6, lease(547, 545), peer=near) is DENY
+    assert edge.comes(ip_address(f"{PODS6}5"), lease(547, 546)) is DENY, "it passes through"
+    assert edge.comes(NODE4, Packet(protocol=UDP, source_port=67, destination_port=68)) is ALLOW
+    assert edge.says(INGRESS, bytes(12) + b"\x08\x06" + bytes(28)) is ALLOW, "ARP"
+    assert edge.says(INGRESS, bytes(12) + b"\x88\xcc" + bytes(28)) is ALLOW, "LLDP"
 
 
 def test_an_interface_that_cannot_be_policed_is_told_of_and_stays_open(edge: Edge) -> None:
