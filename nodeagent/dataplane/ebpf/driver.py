@@ -22,6 +22,7 @@ import structlog
 from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
+from nodeagent.dataplane.ebpf.hosts.early import CHOICES, Early
 from nodeagent.dataplane.ebpf.hosts.rounds import Round, Rounds
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.upkeep import claims, generations
@@ -30,7 +31,7 @@ from nodeagent.dataplane.ebpf.upkeep.pins import Pins
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, links
 from nodeagent.dataplane.linux.filters import Hung
-from nodeagent.dataplane.linux.hooks import Hooks
+from nodeagent.dataplane.linux.hooks import FOLDER, Hooks
 from nodeagent.drivers import ANYTHING, DRIFT, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
 LOG = structlog.get_logger("datapath")
@@ -55,14 +56,17 @@ class EbpfDriver:
         *,
         is_direct: bool = True,
         has_tcx: bool | None = None,
+        xdp: str = "auto",
     ) -> None:
-        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out."""
+        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out. `xdp`: a key of
+        early.CHOICES."""
         self._monotonic = monotonic
         self._is_direct = is_direct
         self._elsewhere: dict[int, bool] = {}
         """Whether interfaces lead into other namespaces."""
         self._hooks = Hooks(pin_dir, has_tcx)
         self._rounds = Rounds(links.interfaces)
+        self._early = Early(pin_dir / FOLDER, CHOICES[xdp], self._drifted)
         self._hung = Hung()
         self.pin_dir = pin_dir
         self.work_dir = state_dir
@@ -101,6 +105,7 @@ class EbpfDriver:
         """Take filters, rules and pins of ours away, and nothing else."""
         for index in self._hooks.look().ours:
             self._hooks.detach(index)
+        self._early.withdraw()
         barriers.close_off({})
         self.close()
         shutil.rmtree(self.pin_dir, ignore_errors=True)
@@ -117,6 +122,7 @@ class EbpfDriver:
         self._comparison = Comparison(self._monotonic)
         self.planner = Planner()
         self.attached = {}
+        self._early.forget()
         self._last = None
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
@@ -155,6 +161,7 @@ class EbpfDriver:
         reports += self._without_room(todo.without_room, attachments, own_faces)
         names = {**{index: a.interface for index, a in attachments.items()}, **own_faces.names}
         failed = self._attach(names, own_faces.names.keys(), must_look=must_look)
+        self._early.converge(own_faces, self.generation / loader.EARLY, must_look=must_look)
         faults = [(attachments[i], error) for i, error in failed.items() if i in attachments]
         reports += [
             own_faces.fault(i, f"it stays open: {error}", error.code)
@@ -267,8 +274,9 @@ class EbpfDriver:
         if self._pins is not None:
             for name in self._pins.repair():
                 self._drifted(f"pin {name}", "removed, or replaced by another object")
-            for name in self._pins.repair_calls("steps", loader.STEPS):
-                self._drifted("map steps", f"the program {name} was removed")
+            for table, programs in (("steps", loader.STEPS), ("early_steps", loader.EARLY_STEPS)):
+                for name in self._pins.repair_calls(table, programs):
+                    self._drifted(f"map {table}", f"the program {name} was removed")
         drifts = self._comparison.drifts(self.maps, self.planner.standing)
         for drift in drifts:
             for write in drift.writes:

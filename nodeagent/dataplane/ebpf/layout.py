@@ -19,7 +19,7 @@ BLOCK = 32
 """Rules that have a summary together: which bits a peer must have for any of them to matter."""
 SUMMARIZED_FROM = 2 * BLOCK
 """Rules of a list that begins where a block does; shorter ones are walked rule by rule."""
-IS_CACHEABLE, IS_SUMMARIZED = 0x80000000, 0x40000000
+IS_CACHEABLE, IS_SUMMARIZED, ASKS_OWN = 0x80000000, 0x40000000, 0x20000000
 
 CONNECTIONS, OPENINGS = 524288, 65536
 """Connections that a node keeps, and beginnings of some. See docs/design/ebpf.md."""
@@ -243,7 +243,8 @@ def list_flags(lines: tuple[CompiledRule, ...]) -> int:
         or line.action is RuleAction.LOG
         for line in lines
     )
-    return summarized | (0 if asks_more else IS_CACHEABLE)
+    asks_own = ASKS_OWN if any(line.is_own for line in lines) else 0
+    return summarized | asks_own | (0 if asks_more else IS_CACHEABLE)
 
 
 def row(bank: int, number: int, bits: int) -> bytes:

@@ -56,3 +56,17 @@ def ask(
     finally:
         os.close(descriptor)
     return Answer(attributes.retval, attributes.duration)
+
+
+def ask_early(program: Path, frame: bytes, repeat: int = 1) -> Answer:
+    """The same of a pinned XDP program, at the loopback interface. Raises DriverError."""
+    raw = ctypes.create_string_buffer(frame, len(frame))
+    descriptor = open_pin(program)
+    try:
+        attributes = _TestRun(
+            prog_fd=descriptor, data_size_in=len(frame), data_in=ctypes.addressof(raw), repeat=repeat
+        )
+        call(TEST_RUN, attributes, f"run {program.name}")
+    finally:
+        os.close(descriptor)
+    return Answer(attributes.retval, attributes.duration)

@@ -29,6 +29,8 @@ class Interface:
     """Of a bridge or a bond, which has the packets too."""
     is_bare: bool = False
     """Packets have no Ethernet header there: a tunnel's."""
+    has_tags: bool = False
+    """Interfaces of VLANs lie on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ TOO_LONG = f"more than {layout.MAX_RULES} rules or {layout.ROW_BITS} selectors: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Places, host endpoints and names by interface's index; what is to be told."""
+    """Places, host endpoints, names and what was seen by interface's index; what is to be told."""
 
     places: Mapping[int, HostPlace] = field(default_factory=dict)
     hosts: Mapping[int, HostAttachment] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    interfaces: Mapping[int, Interface] = field(default_factory=dict)
     reports: tuple[ObjectReport, ...] = ()
 
     def fault(self, index: int, message: str, reason: str = "not-enforced") -> ObjectReport:
@@ -62,5 +63,6 @@ class Rounds:
             },
             hosts=found.by_index,
             names={i: known[i].name for i in found.by_index},
+            interfaces={i: known[i] for i in found.by_index},
             reports=tuple(reports),
         )

@@ -22,6 +22,13 @@
 
 static inline int has_ports(u8 p) { return p == IPPROTO_TCP || p == IPPROTO_UDP || p == 132 || p == 136; }
 
+static inline int is_extension(u8 p) { return p == 0 || p == 43 || p == 44 || p == 51 || p == 60; }
+
+// An ICMP error, which is about another flow.
+static inline int is_error(struct packet *k) {
+    return k->is_v6 ? k->icmp_type >= 1 && k->icmp_type <= 4 : k->icmp_type == 3 || k->icmp_type == 11 || k->icmp_type == 12;
+}
+
 static inline int is_same(struct ip *a, struct ip *b) {
     return !((a->part[0] ^ b->part[0]) | (a->part[1] ^ b->part[1]) | (a->part[2] ^ b->part[2]) | (a->part[3] ^ b->part[3]));
 }
@@ -152,8 +159,7 @@ static inline int parse_icmp(struct __sk_buff *skb, struct endpoint *e, struct p
         k->local_port = k->remote_port = (icmp[4] << 8) | icmp[5];
         return 0;
     }
-    u32 is_error = k->is_v6 ? icmp[0] >= 1 && icmp[0] <= 4 : icmp[0] == 3 || icmp[0] == 11 || icmp[0] == 12;
-    if (is_error) return parse_about(skb, e, k, at + 8, direction);
+    if (is_error(k)) return parse_about(skb, e, k, at + 8, direction);
     k->local_port = (icmp[0] << 8) | icmp[1];
     k->remote_port = ~k->local_port; // an echo's two are equal
     return 0;
@@ -227,7 +233,7 @@ static inline int parse_v6(struct __sk_buff *skb, struct endpoint *e, struct pac
     if (!owns(skb->ifindex, e, &k->local, 1)) return is_link_local(&k->local) || is_multicast(&k->local) ? LINK_LOCAL : SPOOFED;
     int n = 0;
     for (; n < EXTENSIONS; n++) {
-        if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60) break;
+        if (!is_extension(next)) break;
         u8 part[8]; // of every kind: the next header, its own length
         if (bpf_skb_load_bytes(skb, at, part, 8)) return MALFORMED;
         if (next == 43 && part[3]) return MALFORMED; // the packet would go on to somebody else (RFC 5095)
