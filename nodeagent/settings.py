@@ -20,6 +20,7 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 FLOWS = ("off", "denied", "all")
 TCP, UDP = 6, 17
 LOCAL_TRAFFIC = ("direct", "stack")
+XDP = ("auto", "generic", "off")
 INTERFACE = re.compile(r"[^/:\s]{1,15}")
 
 
@@ -71,6 +72,9 @@ class AgentSettings:
     local_traffic: str = "direct"
     """How packets go from one endpoint of the node to another: `direct`, past the node's stack, at half the cost; `stack`, for who has
     rules of netfilter that are to see them. What the node translates goes through the stack in either case."""
+    xdp: str = "auto"
+    """Where what doNotTrack policies deny at interfaces of the node is dropped: `auto`, in the driver, and right behind it where that has no
+    XDP; `generic`, behind it; `off`, later, by tc. Some drivers take their link down for a moment when a program is first hung."""
     flows: str = "denied"
     """Which flows are told (`causeway agent flows`): off, denied, or all: connections that begin and end, too, which costs the node about a
     microsecond a connection."""
@@ -241,6 +245,7 @@ CHECKS: dict[str, Check] = {
     "listen_port": _is_within(1, 65535),
     "resync_seconds": _is_within(1, 3600),
     "local_traffic": _is_one_of(LOCAL_TRAFFIC),
+    "xdp": _is_one_of(XDP),
     "flows": _is_one_of(FLOWS),
     "flow_sample": _is_within(1, 1_000_000),
     "flow_seconds": _is_within(1, 3600),

@@ -233,6 +233,31 @@ def test_leases_neighbours_and_who_listens_where_pass_a_denial_of_all(bench: Ben
     assert bench.says(frame(STRANGERS[0], NODE4, Packet(protocol=UDP, destination_port=68))) == (True, True)
 
 
+def test_errors_and_the_rest_of_a_datagram_are_left_to_tc(bench: Bench) -> None:
+    """What they are about stands elsewhere; what stands in its place may look like something that is denied."""
+    port_53 = CompiledRule(action=RuleAction.DENY, protocol=UDP, destination_ports=(53, 53))
+    no_errors = CompiledRule(action=RuleAction.DENY, protocol=ICMP)
+    allow = CompiledRule(action=RuleAction.ALLOW)
+    bench.enforce(Tables(bit_count=BITS, classes=(((port_53, no_errors), (allow,)), OTHERS)))
+    peer = next(iter(PEERS))
+
+    def datagram(port: int) -> bytes:
+        sent = Packet(protocol=UDP, source_port=40000, destination_port=port)
+        return frame(peer, NODE4, sent, Shape(payload=bytes(24)))
+
+    def part(raw: bytes, place: bytes) -> bytes:
+        return raw[:20] + place + raw[22:]
+
+    first, rest = part(datagram(80), b"\x20\x00"), part(datagram(53), b"\x00\x03")
+    assert bench.says(datagram(53)) == (True, True)
+    assert bench.says(first) == (False, False)
+    assert bench.says(rest) == (False, False)
+    about = frame(NODE4, peer, Packet(protocol=UDP, source_port=53, destination_port=40000))[14:]
+    error = frame(peer, NODE4, Packet(protocol=ICMP, icmp_type=3), Shape(payload=about))
+    assert bench.says(error) == (False, False)
+    assert bench.says(frame(peer, NODE4, Packet(protocol=ICMP, icmp_type=8))) == (True, True)
+
+
 class Load(ctypes.Structure):
     _fields_ = [
         ("type", ctypes.c_uint32), ("count", ctypes.c_uint32), ("code", ctypes.c_uint64), ("license", ctypes.c_uint64),

@@ -66,6 +66,7 @@ def test_a_flag_goes_over_all_and_an_empty_one_over_nothing(joined: Path) -> Non
         ('interface = "a/b"', {}, "/interface", "interface"),
         ('pin_dir = "here"', {}, "/pin_dir", "absolute"),
         ('local_traffic = "fast"', {}, "/local_traffic", "'fast' is none of direct, stack"),
+        ('xdp = "native"', {}, "/xdp", "'native' is none of auto, generic, off"),
         ('flows = "some"', {}, "/flows", "'some' is none of off, denied, all"),
         ("flow_sample = 0", {}, "/flow_sample", "0 is not in 1-1000000"),
         ("flow_seconds = 3601", {}, "/flow_seconds", "3601 is not in 1-3600"),

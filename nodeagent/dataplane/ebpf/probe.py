@@ -9,6 +9,7 @@ from pathlib import Path
 from nodeagent.dataplane.ebpf.bpf import call, open_pin
 
 TEST_RUN = 10
+LIVE_FRAMES = 2
 LOOPBACK = 1
 """The interface that a packet of a test run comes from: endpoints that are asked about hang on it."""
 ACT_OK, ACT_SHOT, ACT_NEXT = 0, 2, 2**32 - 1
@@ -58,13 +59,18 @@ def ask(
     return Answer(attributes.retval, attributes.duration)
 
 
-def ask_early(program: Path, frame: bytes, repeat: int = 1) -> Answer:
-    """The same of a pinned XDP program, at the loopback interface. Raises DriverError."""
+def ask_early(program: Path, frame: bytes, repeat: int = 1, *, is_live: bool = False) -> Answer:
+    """The same of a pinned XDP program, at the loopback interface. `is_live`: what it redirects is really sent, frame after frame (Linux 5.18).
+    Raises DriverError."""
     raw = ctypes.create_string_buffer(frame, len(frame))
     descriptor = open_pin(program)
     try:
         attributes = _TestRun(
-            prog_fd=descriptor, data_size_in=len(frame), data_in=ctypes.addressof(raw), repeat=repeat
+            prog_fd=descriptor,
+            data_size_in=len(frame),
+            data_in=ctypes.addressof(raw),
+            repeat=repeat,
+            flags=LIVE_FRAMES if is_live else 0,
         )
         call(TEST_RUN, attributes, f"run {program.name}")
     finally:
