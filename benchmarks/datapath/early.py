@@ -32,6 +32,8 @@ from benchmarks.frames import ETHERNET, ipv4
 from benchmarks.pods import Pods, pods
 from benchmarks.rows import Aim, Row, compared, grown
 from benchmarks.spine import policies
+from federation.policy.failsafe import FAILSAFE
+from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
 from nodeagent.control.replica import State, key_of
 from nodeagent.dataplane.ebpf import bpf, headers, layout, probe
@@ -179,7 +181,7 @@ def desired(nets: Sequence[IPv4Network]) -> DesiredPolicy:
 
 
 def ruleset(hook: str, nets: Sequence[IPv4Network]) -> str:
-    """For `nft -f`: one set, one chain."""
+    """For `nft -f`: failsafe ports and the ports that answers to them come from, in a set each; then the denied ones."""
     family, where = HOOKS[hook]
     table = f"table {family} early"
     return f"""{table} {{}}
@@ -188,10 +190,18 @@ delete {table}
 set denied {{ type ipv4_addr; flags interval; elements = {{ {", ".join(map(str, nets))} }} }}
 chain in {{
 {where}
+{_safe("dport", Direction.INGRESS)}
+{_safe("sport", Direction.EGRESS)}
 ip saddr @denied counter drop
 }}
 }}
 """
+
+
+def _safe(port: str, direction: Direction) -> str:
+    names = {6: "tcp", 17: "udp"}
+    members = dict.fromkeys(f"{names[each.protocol]} . {each.port}" for each in FAILSAFE.ports(direction))
+    return f"meta l4proto . th {port} {{ {', '.join(members)} }} accept"
 
 
 def _document(kind: str, name: str, spec: dict[str, Any], **meta: Any) -> dict[str, Any]:

@@ -91,17 +91,21 @@ def bench(node: Any) -> Iterator[Bench]:
     made.driver.close()
 
 
-def rule(chance: random.Random, index: int, size: int) -> CompiledRule:
+def rule(chance: random.Random, index: int, size: int, *, is_of_ports: bool) -> CompiledRule:
     pick = chance.choice
     action = pick([RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS])
-    protocol = pick([0, 0, TCP, UDP, ICMP, ICMP6, SCTP, 47])
+    protocol = pick([TCP, UDP, SCTP] if is_of_ports else [0, 0, TCP, UDP, ICMP, ICMP6, SCTP, 47])
     asked: dict[str, Any] = {
         "bit": pick([NO_BIT, chance.randrange(BITS)]),
         "not_net_bit": pick([NO_BIT, NO_BIT, NO_BIT, chance.randrange(BITS)]),
         "is_own": chance.random() < 0.2,
-        "is_protocol_negated": bool(protocol) and pick([False, False, True]),
+        "is_protocol_negated": bool(protocol) and not is_of_ports and pick([False, False, True]),
     }
-    if protocol in (TCP, UDP, SCTP) and not asked["is_protocol_negated"]:
+    if is_of_ports:
+        asked["destination_ports"], asked["source_ports"] = pick(
+            [((22, 22), (0, 65535)), ((0, 65535), (80, 80)), ((67, 80), (0, 1023))]
+        )
+    elif protocol in (TCP, UDP, SCTP) and not asked["is_protocol_negated"]:
         asked["destination_ports"] = pick([(0, 65535), (53, 80), (67, 68)])
         asked["source_ports"] = pick([(0, 65535), (0, 65535), (1, 1023)])
     if protocol in (ICMP, ICMP6) and not asked["is_protocol_negated"]:
@@ -114,11 +118,13 @@ def world(chance: random.Random, size: int) -> Tables:
     def row() -> int:
         return chance.getrandbits(BITS) & chance.getrandbits(BITS)
 
+    of_ports = chance.choice([0, 3, 31, 40])  # at the beginning, as those of failsafe ports
+    lines = tuple(rule(chance, n, size, is_of_ports=n < of_ports) for n in range(size))
     return Tables(
         bit_count=BITS,
         identity_rows={number: row() for number in {*PEERS.values(), WORLD, HOST}},
         prefix_rows={net: row() for net in NETS if chance.random() < 0.7},
-        classes=((tuple(rule(chance, n, size) for n in range(size)), ()), OTHERS),
+        classes=((lines, ()), OTHERS),
     )
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import takewhile
 
 from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
 
@@ -20,6 +21,7 @@ BLOCK = 32
 SUMMARIZED_FROM = 2 * BLOCK
 """Rules of a list that begins where a block does; shorter ones are walked rule by rule."""
 IS_CACHEABLE, IS_SUMMARIZED, ASKS_OWN = 0x80000000, 0x40000000, 0x20000000
+PORTS_SHIFT, PORTS_MOST = 16, 31
 
 CONNECTIONS, OPENINGS = 524288, 65536
 """Connections that a node keeps, and beginnings of some. See docs/design/ebpf.md."""
@@ -244,7 +246,13 @@ def list_flags(lines: tuple[CompiledRule, ...]) -> int:
         for line in lines
     )
     asks_own = ASKS_OWN if any(line.is_own for line in lines) else 0
-    return summarized | asks_own | (0 if asks_more else IS_CACHEABLE)
+    of_ports = sum(1 for _ in takewhile(_asks_ports, lines[:PORTS_MOST])) << PORTS_SHIFT
+    return summarized | asks_own | of_ports | (0 if asks_more else IS_CACHEABLE)
+
+
+def _asks_ports(line: CompiledRule) -> bool:
+    ports = (line.source_ports, line.destination_ports)
+    return line.protocol != 0 and not line.is_protocol_negated and ports != (ANY_PORTS, ANY_PORTS)
 
 
 def row(bank: int, number: int, bits: int) -> bytes:

@@ -88,7 +88,10 @@ int deny_early(struct xdp_md *xdp) {
     stand_for(w);
     if (!take_early(w)) return XDP_PASS;
     int verdict = prepare_stage(w);
-    if (verdict == WALK) early_steps.call(xdp, WALK_EARLY);
+    if (verdict == WALK) {
+        pass_ports_over(w);
+        early_steps.call(xdp, WALK_EARLY);
+    }
     return verdict == DENY ? drop_early(w) : XDP_PASS;
 }
 

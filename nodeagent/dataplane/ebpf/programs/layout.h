@@ -64,6 +64,8 @@ struct rule {
 #define IS_CACHEABLE 0x80000000u
 #define IS_SUMMARIZED 0x40000000u // the list begins where a block does, and each of its blocks has a summary
 #define ASKS_OWN 0x20000000u // it has a rule that asks of the end on the node's side
+#define PORTS_SHIFT 16 // how many of its first rules ask for one protocol and ports, as those of failsafe ports do
+#define PORTS_MASK 31
 #define COUNT_MASK 0x0000ffffu
 
 // One entry for both ends of a connection, whoever sends: the end whose address (or port) is less comes first.
