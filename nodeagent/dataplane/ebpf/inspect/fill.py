@@ -8,7 +8,7 @@ from nodeagent.dataplane.ebpf.inspect.pins import ARRAYS, EVICTING, HASHES, RING
 from nodeagent.dataplane.ebpf.plan import MARK
 
 WARN_FROM = 0.8
-SCRATCH = frozenset({"walks", "steps", "settings", "counters", "stamps"})
+SCRATCH = frozenset({"walks", "steps", "early_steps", "settings", "counters", "stamps"})
 """Arrays that are whole from the start and can never be short of room."""
 
 
