@@ -29,7 +29,8 @@ def run(state_dir: Path, metrics: str = "") -> int:
     with lock.alone(state_dir, settings.pins, SystemClock().now()):
         keys = load_or_make(state_dir / "wireguard.key")
         tunnels = TunnelPart(DetectedTunnel(settings.interface, keys, state_dir / "wireguard.log"))
-        policy = EbpfDriver(settings.pins, state_dir, is_direct=settings.local_traffic == "direct")
+        is_direct = settings.local_traffic == "direct"
+        policy = EbpfDriver(settings.pins, state_dir, is_direct=is_direct, xdp=settings.xdp)
         noted = NotedDriver(policy)
         keeper = NameKeeper(noted, state_dir, policy.generation)
         flows = FlowReader(noted, settings, policy.generation)
