@@ -7,6 +7,7 @@ with nothing, from the control plane's snapshot.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,16 @@ def peek(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Write atomically (0600), file and folder flushed to disk. Raises Unavailable, the old file untouched, when the disk
     refuses."""
-    facts = json.dumps({"revision": state.revision, "unread": state.unread})
-    documents = b",".join(Packed.of(document).raw for document in state.documents.values())
-    body = facts[:-1].encode() + b', "documents": [' + documents + b"]}"
-    head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    seal = hashlib.sha256()
+    for part in _parts(state):
+        seal.update(part)
+    head = json.dumps({"format": FORMAT, "sha256": seal.hexdigest()}).encode()
     fresh = path.with_suffix(".new")
     try:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(head + b"\n" + body)
+            file.write(head + b"\n")
+            file.writelines(_parts(state))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -68,6 +70,16 @@ def save(path: Path, state: State) -> None:
         ) from error
     finally:
         _forget(fresh)
+
+
+def _parts(state: State) -> Iterator[bytes]:
+    """The state as JSON, document by document: the whole text would be as much memory again."""
+    facts = json.dumps({"revision": state.revision, "unread": state.unread})
+    yield facts[:-1].encode() + b', "documents": ['
+    for number, document in enumerate(state.documents.values()):
+        yield b"," if number else b""
+        yield Packed.of(document).raw
+    yield b"]}"
 
 
 def _state_of(raw: bytes) -> State:
