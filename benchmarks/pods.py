@@ -58,13 +58,13 @@ class Pods:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout).stdout
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """This thread, in the node's network namespace."""
+    def entered(self, netns: str = "") -> Iterator[None]:
+        """This thread, in the network namespace of the node, or of a pod."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        there = os.open(build.NETNS / self.node, os.O_RDONLY)
+        there = os.open(build.NETNS / (netns or self.node), os.O_RDONLY)
         try:
             if LIBC.setns(there, build.CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), f"enter {self.node}")
+                raise OSError(ctypes.get_errno(), f"enter {netns or self.node}")
             yield
         finally:
             LIBC.setns(home, build.CLONE_NEWNET)

@@ -60,7 +60,7 @@ class Agent:
         self.channel = channel
         self.clock = clock or SystemClock()
         self.reconciler = Reconciler(drivers, settings.resync_seconds, self.clock)
-        self._decider = Decider(settings.key)
+        self._decider = Decider(settings.key, settings.failsafe)
         self._to_decide: Latest[State] = Latest()
         self._to_keep: Latest[State] = Latest()
         self._to_write: Latest[AgentStatus] = Latest()

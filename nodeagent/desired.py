@@ -1,6 +1,6 @@
 """From what the control plane said to what this node is to be. Pure: it depends on the last state only, and costs what has changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
@@ -13,7 +13,7 @@ from federation.policy.failsafe import FAILSAFE, Failsafe
 from federation.policy.tables import Tables
 from federation.policy.world import Host, LabelledNets
 from federation.resources.metadata import AnyResource, ObjectKey
-from nodeagent.control.replica import Reader, State
+from nodeagent.control.replica import Pair, Reader, State
 from nodeagent.dataplane.ebpf.layout import ROW_BITS
 from nodeagent.drivers import (
     ANYTHING,
@@ -74,14 +74,8 @@ class Decider:
         self._last = None
 
     def _decide(self, state: State) -> Desired:
-        unread = self._reader.follow(state)
-        pairs = list(self._reader.changed.values())
-        for before, after in pairs:
-            self._take(before, after)
-        kinds = {one.kind for pair in pairs for one in pair if one is not None}
-        if GROUPS in kinds:
-            pairs += [(None, r) for kind in CILIUM_KINDS for r in self._resources[kind].values()]
-        change = change_of(pairs, self._resources[GROUPS])
+        kinds: set[str] = set()
+        change = change_of(self._taken(state, kinds), self._resources[GROUPS])
         if not kinds.isdisjoint((SETS, SPACES)):
             change = replace(change, network_sets={**change.network_sets, **self._set_changes()})
         hosts, faces = self._homes.take_changes()
@@ -100,8 +94,23 @@ class Decider:
             policy=self._policy(),
             tunnels=tunnels,
             routes=routes,
-            faults=tuple(unread),
+            faults=tuple(self._reader.faults(state)),
         )
+
+    def _taken(self, state: State, kinds: set[str]) -> Iterator[Pair]:
+        """What has changed, and its kinds; Cilium's policies when all groups are known that they may refer to."""
+        late: list[Pair] = []
+        for before, after in self._reader.follow(state):
+            self._take(before, after)
+            found = {one.kind for one in (before, after) if one is not None}
+            kinds |= found
+            if found.isdisjoint(CILIUM_KINDS):
+                yield before, after
+            else:
+                late.append((before, after))
+        if GROUPS in kinds:
+            late += [(None, r) for kind in CILIUM_KINDS for r in self._resources[kind].values()]
+        yield from late
 
     def _set_changes(self) -> dict[str, LabelledNets | None]:
         """What differs of NetworkSets, which have their namespaces' labels."""

@@ -106,7 +106,7 @@ class DesiredPolicy:
     """Identity of every known endpoint of every visible cluster, of this node's own addresses (HOST) and other nodes' (REMOTE_NODE)."""
     attachments: tuple[Attachment, ...] = ()
     hosts: tuple[HostAttachment, ...] = ()
-    """This node's own host endpoints; for one interface the first that is for it. No driver of this release polices them."""
+    """This node's own host endpoints; for one interface the first that is for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,12 @@ from federation.policy.hosts import profile_of
 from federation.policy.model import Policy
 from federation.policy.world import LabelledNets, nets_of, sets_with_namespaces
 from federation.resources.metadata import AnyResource, ObjectKey
-
-Pair = tuple[AnyResource | None, AnyResource | None]
-"""What a resource was, and what it is; None: not there."""
+from nodeagent.control.replica import Pair
 
 
 def change_of(pairs: Iterable[Pair], groups: Mapping[ObjectKey, AnyResource]) -> Change:
-    """What the world's change is. `groups` are all CiliumCIDRGroups, the changed ones as they are now: whoever changes one has to give
-    all policies of Cilium beside it. What is not of a kind that policy knows is passed over."""
+    """What the world's change is. `groups` are all CiliumCIDRGroups, those that are changed as they are now by the time that the first
+    policy of Cilium comes: whoever changes one has to give all these beside it. What is not of a kind that policy knows is passed over."""
     found: dict[str, dict[Any, Any]] = {}
     for before, after in pairs:
         one = after or before

@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from federation.errors import Fault, InvalidInput
+from federation.policy.failsafe import FAILSAFE, Failsafe, FailsafePort, with_more
 from federation.resources.metadata import ObjectKey
 
 ENVIRONMENT_PREFIX = "CAUSEWAY_AGENT_"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 FLOWS = ("off", "denied", "all")
+TCP, UDP = 6, 17
 LOCAL_TRAFFIC = ("direct", "stack")
+XDP = ("auto", "generic", "off")
 INTERFACE = re.compile(r"[^/:\s]{1,15}")
 
 
@@ -69,6 +72,9 @@ class AgentSettings:
     local_traffic: str = "direct"
     """How packets go from one endpoint of the node to another: `direct`, past the node's stack, at half the cost; `stack`, for who has
     rules of netfilter that are to see them. What the node translates goes through the stack in either case."""
+    xdp: str = "auto"
+    """Where what doNotTrack policies deny at interfaces of the node is dropped: `auto`, in the driver, and right behind it where that has no
+    XDP; `generic`, behind it; `off`, later, by tc. Some drivers take their link down for a moment when a program is first hung."""
     flows: str = "denied"
     """Which flows are told (`causeway agent flows`): off, denied, or all: connections that begin and end, too, which costs the node about a
     microsecond a connection."""
@@ -89,6 +95,15 @@ class AgentSettings:
     def key(self) -> ObjectKey:
         """This node."""
         return ObjectKey("Node", self.cluster, "", self.node)
+
+    @property
+    def failsafe(self) -> Failsafe:
+        """Ports that this node's host endpoints let pass, whatever policy says: without the way to the control plane no policy could
+        be put right again."""
+        url = urlsplit(self.server)
+        tunnels = FailsafePort(UDP, self.listen_port)
+        control = FailsafePort(TCP, url.port or (443 if url.scheme == "https" else 80))
+        return with_more(FAILSAFE, inbound=(tunnels,), outbound=(tunnels, control))
 
     def printed(self) -> str:
         """One `key = value` a line, without secrets."""
@@ -230,6 +245,7 @@ CHECKS: dict[str, Check] = {
     "listen_port": _is_within(1, 65535),
     "resync_seconds": _is_within(1, 3600),
     "local_traffic": _is_one_of(LOCAL_TRAFFIC),
+    "xdp": _is_one_of(XDP),
     "flows": _is_one_of(FLOWS),
     "flow_sample": _is_within(1, 1_000_000),
     "flow_seconds": _is_within(1, 3600),

@@ -78,6 +78,11 @@ def exit_code(error: CausewayError) -> int:
     return EXIT_CODES.get(error.reason if isinstance(error, RefusedError) else error.code, 1)
 
 
+def harmless(text: str) -> str:
+    """A text without what a terminal would obey; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class Client:
     """Blocking."""
 

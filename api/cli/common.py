@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.cli.client import Client, RefusedError
+from api.cli.client import Client, RefusedError, harmless
 from federation.errors import CausewayError, InvalidInput
 from federation.kinds.registry import KINDS, kind_named
 from federation.resources.kind import Kind
@@ -20,11 +20,6 @@ OUT = Console(soft_wrap=True)
 def literal(text: str) -> str:
     """A user's text as it is, to be printed among markup: no markup of its own, nothing that a terminal would obey."""
     return escape(harmless(text))
-
-
-def harmless(text: str) -> str:
-    """A text without what a terminal would obey; lines stay lines."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def complete_kind(incomplete: str) -> list[str]:

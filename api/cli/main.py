@@ -5,8 +5,7 @@ import sys
 import typer
 
 from api.cli import access, doctor, node, policy, read, write
-from api.cli.client import exit_code
-from api.cli.common import harmless
+from api.cli.client import exit_code, harmless
 from api.cli.datapath import flows, tables, verdict
 from api.cli.explain import explain
 from api.cli.simulate import simulate

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api import node_process
 from api.cli.client import Client
 from api.cli.common import OUT, Server, TokenFile
 from federation.errors import CausewayError, InvalidInput
@@ -80,9 +81,8 @@ def run_agent(
     """Run this node's agent."""
     context.obj = state_dir
     if context.invoked_subcommand is None:
-        from api.agent import run
-
-        raise typer.Exit(run(state_dir, metrics))
+        words = node_process.command(state_dir, metrics)
+        os.execv(words[0], words)
 
 
 @agent.command("status")

@@ -33,8 +33,9 @@ def rows(_: Contenders | None) -> Iterator[Row]:
         node.started.append(teller)
         wait_for(teller, "ready")
         pid = follow(node, Path(folder))
+        at_rest = idle(pid)
         yield memory(pid)
-        yield idle(pid)
+        yield at_rest
         assert teller.stdin is not None
         began = time.monotonic()
         teller.stdin.write("burst\n")

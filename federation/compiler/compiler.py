@@ -200,7 +200,9 @@ class Compiler:
         self._sides.rebuild(ordered, Surroundings(self._world, self._questions.holders, Matcher(self._world)))
         fresh, freed = self._questions.settle()
         self._sides.settle()
-        return self._delta(self._classify(ordered), fresh | freed, freed)
+        delta = self._delta(self._classify(ordered), fresh | freed, freed)
+        self._questions.begin()  # what was before is not kept until the next change
+        return delta
 
     def _classify(self, subjects: list[Subject]) -> _Relisted:
         """What becomes of classes and subjects, in order of the subjects' names: numbers depend on nothing else."""

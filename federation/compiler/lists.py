@@ -13,12 +13,11 @@ from federation.compiler.subjects import Entry, Subject
 from federation.policy.evaluate import ALLOW_PROFILE
 from federation.policy.failsafe import Failsafe, FailsafePort
 from federation.policy.resolution import is_passing
-from federation.policy.tables import Direction, HostStage, RuleReference
+from federation.policy.tables import FAILSAFE, Direction, HostStage, RuleReference
 from federation.resources.metadata import ObjectKey
 
 PROFILE = "profile"
 """Stands for a tier where a profile decides."""
-FAILSAFE = "failsafe"
 PROFILES_END = RuleReference(tier=PROFILE, policy=None, index=None, section="end")
 EARLY = (HostStage.UNTRACKED, HostStage.PRE_DNAT)
 

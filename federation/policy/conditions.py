@@ -4,24 +4,21 @@ from collections.abc import Iterable, Iterator
 
 from federation.policy import model
 from federation.policy.model import PartyKind
-from federation.policy.parties import OF_ACCOUNT, OF_NAMESPACE
 from federation.resources.metadata import Condition
 
 ENFORCEABLE = "Enforceable"
-HOSTS_ARE_ENFORCED = False
-"""Whether this release's kernels police hosts. Conditions and agents' reports follow it: the one place to say so once they do."""
-UNPOLICED = "what a host itself sends and gets, and what passes through it, is judged by simulate and explain, not enforced by this release"
+UNPOLICED = (
+    "a host is policed where a HostEndpoint names it; others are judged by simulate and explain, not enforced"
+)
 MAX_REASONS = 20
 """Lines of one message; how many more there are is said."""
 
 
-def enforceable(
-    policies: Iterable[model.Policy], *, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED
-) -> Condition:
+def enforceable(policies: Iterable[model.Policy]) -> Condition:
     """True when kernels carry out every rule; else False, the reason and, rule by rule, what happens instead.
 
     `policies` are those of one document. Reasons: `Staged` (kept, judged on request), `Partly` (some of it is closed or not for this
-    platform), `Hosts` (it selects hosts only, which no kernel polices in this release).
+    platform), `Hosts` (it selects hosts only, of which kernels police those that a HostEndpoint names).
     """
     listed = list(policies)
     if any(policy.is_staged for policy in listed):
@@ -31,28 +28,21 @@ def enforceable(
             reason="Staged",
             message="it is staged: judged on request, never enforced",
         )
-    if listed and not any(_selects_enforced(policy, are_hosts_enforced) for policy in listed):
+    if listed and not any(_selects_enforced(policy) for policy in listed):
         return Condition(
             type=ENFORCEABLE, status="False", reason="Hosts", message=f"it selects hosts: {UNPOLICED}"
         )
     reasons = [reason for policy in listed for reason in _reasons(policy)]
-    if not are_hosts_enforced and any(policy.is_on_forward for policy in listed):
-        reasons.append(f"applyOnForward: {UNPOLICED}")
     return _whole_but_for(reasons)
 
 
-def enforceable_host(*, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condition:
-    """Of a HostEndpoint: False while no kernel polices hosts, whatever policies select it."""
-    if are_hosts_enforced:
-        return Condition(type=ENFORCEABLE, status="True", reason="Whole")
-    return Condition(type=ENFORCEABLE, status="False", reason="Hosts", message=UNPOLICED)
+def enforceable_host() -> Condition:
+    """Of a HostEndpoint: its node polices it; what of its policies is not carried out, these say."""
+    return Condition(type=ENFORCEABLE, status="True", reason="Whole")
 
 
-def enforceable_profile(policy: model.Policy, *, are_hosts_enforced: bool = HOSTS_ARE_ENFORCED) -> Condition:
-    """Of a Profile. Those of a namespace or a service account are workloads', all others host endpoints'."""
-    if not are_hosts_enforced and not policy.key.name.startswith((f"{OF_NAMESPACE}.", f"{OF_ACCOUNT}.")):
-        message = f"only host endpoints belong to it: {UNPOLICED}"
-        return Condition(type=ENFORCEABLE, status="False", reason="Hosts", message=message)
+def enforceable_profile(policy: model.Policy) -> Condition:
+    """Of a Profile."""
     return _whole_but_for(_reasons(policy))
 
 
@@ -66,12 +56,12 @@ def _whole_but_for(found: Iterable[str]) -> Condition:
     return Condition(type=ENFORCEABLE, status="False", reason="Partly", message="; ".join(shown))
 
 
-def _selects_enforced(policy: model.Policy, are_hosts_enforced: bool) -> bool:
+def _selects_enforced(policy: model.Policy) -> bool:
     """Whether a policy may select what kernels police. A host that no HostEndpoint names is never policed."""
     kinds = policy.subject.kinds
-    if are_hosts_enforced and (kinds is None or PartyKind.HOST_ENDPOINT in kinds):
+    if kinds is None or PartyKind.HOST_ENDPOINT in kinds:
         return True
-    return policy.stage is model.Stage.NORMAL and (kinds is None or PartyKind.WORKLOAD in kinds)
+    return policy.stage is model.Stage.NORMAL and PartyKind.WORKLOAD in kinds
 
 
 def _reasons(policy: model.Policy) -> Iterator[str]:

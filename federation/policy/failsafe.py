@@ -1,5 +1,5 @@
 """Failsafe ports: what host endpoints always let pass, so that nobody locks himself out. Source: Calico's FelixConfiguration
-(failsafeInboundHostPorts, failsafeOutboundHostPorts)."""
+(failsafeInboundHostPorts, failsafeOutboundHostPorts), and what this product's own nodes need of each other."""
 
 import re
 from collections.abc import Iterable
@@ -48,6 +48,16 @@ class Failsafe:
         return _is_among(self.ports(Direction(1 - direction)), protocol, source_port, peer)
 
 
+def with_more(
+    failsafe: Failsafe, *, inbound: Iterable[FailsafePort] = (), outbound: Iterable[FailsafePort] = ()
+) -> Failsafe:
+    """The same, and further ports."""
+    return Failsafe(
+        inbound=tuple(dict.fromkeys((*failsafe.inbound, *inbound))),
+        outbound=tuple(dict.fromkeys((*failsafe.outbound, *outbound))),
+    )
+
+
 def _is_among(ports: tuple[FailsafePort, ...], protocol: int, port: int, peer: Address | None) -> bool:
     return any(
         (each.protocol, each.port) == (protocol, port)
@@ -89,6 +99,10 @@ def written(ports: Iterable[FailsafePort]) -> str:
     return ",".join(found) or NONE
 
 
-_BOTH = tuple(f"tcp:{port}" for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))
+CONTROL_PORT, WIREGUARD_PORT = 8440, 51820
+_BOTH = (
+    *(f"tcp:{port}" for port in (179, 2379, 2380, 5473, 6443, 6666, 6667, CONTROL_PORT)),
+    f"udp:{WIREGUARD_PORT}",
+)
 FAILSAFE = Failsafe(inbound=_ports("tcp:22", "udp:68", *_BOTH), outbound=_ports("udp:53", "udp:67", *_BOTH))
-"""Calico's defaults: SSH, DHCP, DNS, BGP, etcd, Typha, the API server."""
+"""Calico's defaults (SSH, DHCP, DNS, BGP, etcd, Typha, the API server), the control plane, and WireGuard."""

@@ -88,7 +88,7 @@ def workload_profiles(namespace: str, account: str) -> tuple[str, ...]:
 def host_party(world: World, host: Host) -> Party:
     """A node; with a host endpoint it is one that Calico's selectors select."""
     labels = world.inherited({**host.endpoint_labels, CLUSTER_LABEL: host.cluster}, host.profiles)
-    labels |= {node_key(k): v for k, v in host.labels.items()}
+    labels = {**labels, **{node_key(k): v for k, v in host.labels.items()}}
     kinds = model.HOSTS if host.endpoint is None else model.HOSTS | {PartyKind.HOST_ENDPOINT}
     return Party(
         key=ObjectKey("Node", host.cluster, "", host.name),

@@ -16,6 +16,7 @@ from federation.identities import IdentityNumber
 from federation.resources.metadata import ObjectKey
 
 Prefix = TypeVar("Prefix", IPv4Network, IPv6Network)
+FAILSAFE = "failsafe"
 NO_BIT = 0xFFFF
 """In a rule: this condition is not asked."""
 
@@ -70,6 +71,11 @@ class RuleReference:
     index: int | None
     section: str = ""
     """The user's list that `index` counts in (ingress, egressDeny …)."""
+
+    @property
+    def is_failsafe(self) -> bool:
+        """Whether nobody's policy says it: a failsafe port of a host endpoint."""
+        return self.policy is None and self.section.startswith(FAILSAFE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,9 +96,9 @@ class World:
     """By (cluster, namespace, service account)."""
     cluster_labels: Mapping[str, Labels] = field(default_factory=dict)
 
-    def inherited(self, own: Labels, profiles: Iterable[str] = ()) -> dict[str, str]:
+    def inherited(self, own: Labels, profiles: Iterable[str] = ()) -> Labels:
         """Security labels, with those of the cluster, the namespace and the service account that they name, and under them those
-        of profiles, the first one's before the next one's."""
+        of profiles, the first one's before the next one's. The same object, when nobody gives any and nothing is claimed."""
         cluster, namespace = own.get(CLUSTER_LABEL, ""), own.get(NAMESPACE_LABEL, "")
         account = own.get(SERVICE_ACCOUNT_LABEL, "")
         found = {cluster_key(k): v for k, v in self.cluster_labels.get(cluster, {}).items()}
@@ -117,6 +117,8 @@ class World:
         given = {
             k: v for k, v in applied.items() if k not in OF_THE_SYSTEM and not k.startswith(INHERITED[:2])
         }
+        if not given and not found and not any(k.startswith(INHERITED) for k in own):
+            return own
         return given | {k: v for k, v in own.items() if not k.startswith(INHERITED)} | found
 
 

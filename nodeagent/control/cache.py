@@ -7,14 +7,17 @@ with nothing, from the control plane's snapshot.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from federation.errors import CausewayError, Unavailable
 from nodeagent.control.packed import Packed
-from nodeagent.control.replica import State, key_of
+from nodeagent.control.replica import Key, State, key_of
 
 FORMAT = 2
+DOCUMENTS, END = b', "documents": [', "]}"
+"""What stands before the documents, and after them. No text in JSON can look like the first: its quotes would be escaped."""
 
 
 def load(path: Path) -> tuple[State, str]:
@@ -48,15 +51,16 @@ def peek(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Write atomically (0600), file and folder flushed to disk. Raises Unavailable, the old file untouched, when the disk
     refuses."""
-    facts = json.dumps({"revision": state.revision, "unread": state.unread})
-    documents = b",".join(Packed.of(document).raw for document in state.documents.values())
-    body = facts[:-1].encode() + b', "documents": [' + documents + b"]}"
-    head = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    seal = hashlib.sha256()
+    for part in _parts(state):
+        seal.update(part)
+    head = json.dumps({"format": FORMAT, "sha256": seal.hexdigest()}).encode()
     fresh = path.with_suffix(".new")
     try:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(head + b"\n" + body)
+            file.write(head + b"\n")
+            file.writelines(_parts(state))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -70,6 +74,16 @@ def save(path: Path, state: State) -> None:
         _forget(fresh)
 
 
+def _parts(state: State) -> Iterator[bytes]:
+    """The state as JSON, document by document: the whole text would be as much memory again."""
+    facts = json.dumps({"revision": state.revision, "unread": state.unread})
+    yield facts[:-1].encode() + DOCUMENTS
+    for number, document in enumerate(state.documents.values()):
+        yield b"," if number else b""
+        yield Packed.of(document).raw
+    yield END.encode()
+
+
 def _state_of(raw: bytes) -> State:
     head, _, body = raw.partition(b"\n")
     said: Any = json.loads(head)
@@ -77,20 +91,27 @@ def _state_of(raw: bytes) -> State:
         raise ValueError(f"it is not of format {FORMAT}")
     if said != {"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}:
         raise ValueError("the checksum does not match")
-    content = json.loads(body)
-    revision, documents, unread = content["revision"], content["documents"], content["unread"]
+    facts, _, documents = body.partition(DOCUMENTS)
+    content = json.loads(facts + b"}")
+    revision, unread = content["revision"], content["unread"]
     is_whole = (
-        type(revision) is int
-        and isinstance(documents, list)
-        and all(isinstance(document, dict) for document in documents)
-        and isinstance(unread, list)
-        and all(isinstance(line, str) for line in unread)
+        type(revision) is int and isinstance(unread, list) and all(isinstance(line, str) for line in unread)
     )
     if not is_whole:
         raise TypeError("it does not hold a state")
-    return State(
-        revision=revision, documents={key_of(d): Packed.of(d) for d in documents}, unread=tuple(unread)
-    )
+    text = documents.decode("utf-8", "surrogatepass")
+    return State(revision=revision, documents=dict(_read(text)), unread=tuple(unread))
+
+
+def _read(text: str) -> Iterator[tuple[Key, Packed]]:
+    """Documents one by one: all of them as Python's objects would be seven times their text."""
+    at, decoder = 0, json.JSONDecoder()
+    while at + len(END) != len(text) or not text.endswith(END):
+        document, end = decoder.raw_decode(text, at)
+        if not isinstance(document, dict):
+            raise TypeError("it holds what is no document")
+        yield key_of(document), Packed(text[at:end].encode("utf-8", "surrogatepass"))
+        at = end + text.startswith(",", end)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The agent's copy of what the control plane lets it see. Pure: messages in, whole states out, documents to resources."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,10 @@ Key = tuple[str, str]
 Document = Mapping[str, Any]
 UNREAD_LIMIT = 20
 """Lines kept for people; more of them say nothing new."""
+UNKEPT = frozenset({"Identity"})
+"""Kinds whose resources are not kept: they are tens of thousands, and who asks for one keeps its labels. What one was is read again."""
+Pair = tuple[AnyResource | None, AnyResource | None]
+"""What a resource was, and what it is; None: not there, or not readable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,38 +99,42 @@ class Reader:
 
     def __init__(self) -> None:
         self.resources: dict[Key, AnyResource] = {}
-        """All that can be read."""
-        self.changed: dict[Key, tuple[AnyResource | None, AnyResource | None]] = {}
-        """By the last `follow`: what it was and what it is; None: not there, or not readable."""
-        self._documents: dict[Key, Document] = {}
+        """All that can be read, but those of kinds that are not kept."""
+        self._documents: Mapping[Key, Document] = {}
         self._unreadable: dict[Key, ObjectReport] = {}
 
-    def follow(self, state: State) -> list[ObjectReport]:
-        """Take a state. The faults: what this agent cannot read is left out and named, never the end of the agent."""
-        self.changed = {}
+    def follow(self, state: State) -> Iterator[Pair]:
+        """Take a state: what has changed, one by one, so that a first state's resources need not all be there at once. To be read to the
+        end."""
+        before = self._documents
         for key, document in state.documents.items():
-            if self._documents.get(key) is not document:
-                self._documents[key] = document
-                self._take(key, _read(key, document))
-        if len(self._documents) != len(state.documents):
-            for key in self._documents.keys() - state.documents.keys():
-                del self._documents[key]
-                self._take(key, None)
+            known = before.get(key)
+            if known is not document:
+                yield self._take(key, known, _read(key, document))
+        for key in before.keys() - state.documents.keys():
+            yield self._take(key, before[key], None)
+        self._documents = state.documents
+
+    def faults(self, state: State) -> list[ObjectReport]:
+        """What this agent cannot read of a state that it took: it is left out and named, never the end of the agent."""
         faults = [
             ObjectReport(key="stream", is_ok=False, reason="unreadable", message=line)
             for line in state.unread
         ]
         return sorted([*faults, *self._unreadable.values()], key=lambda fault: (fault.key, fault.message))
 
-    def _take(self, key: Key, found: AnyResource | ObjectReport | None) -> None:
+    def _take(self, key: Key, known: Document | None, found: AnyResource | ObjectReport | None) -> Pair:
         before = self.resources.pop(key, None)
+        if key[0] in UNKEPT and known is not None and key not in self._unreadable:
+            read = _read(key, known)
+            before = None if isinstance(read, ObjectReport) else read
         self._unreadable.pop(key, None)
         if isinstance(found, ObjectReport):
             self._unreadable[key] = found
-            found = None
-        elif found is not None:
+            return before, None
+        if found is not None and key[0] not in UNKEPT:
             self.resources[key] = found
-        self.changed[key] = (before, found)
+        return before, found
 
 
 def _read(key: Key, document: Document) -> AnyResource | ObjectReport:
@@ -147,7 +156,7 @@ def key_of(document: Document) -> Key:
     kind = document.get("kind")
     if not isinstance(kind, str) or not kind:
         raise InvalidInput(f"an object of the stream has no kind: {str(dict(document))[:80]}")
-    return kind, path_of(document)
+    return sys.intern(kind), path_of(document)
 
 
 def path_of(document: Document) -> str:

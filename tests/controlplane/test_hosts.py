@@ -49,7 +49,7 @@ async def test_a_host_endpoint_is_taken_as_calico_gives_it_and_shown_in_a_table(
     (listed,) = (await plane.list(ListQuery(kind=kind_named("hostendpoints").name))).resources
     shown = {column.title: column.value(listed) for column in kind_named("hep").columns}
     assert (shown["NODE"], shown["INTERFACE"], shown["EXPECTED IPS"], shown["ENFORCEABLE"]) == (
-        "n1", "eth0", "192.0.10.1,fd00::1", "False",
+        "n1", "eth0", "192.0.10.1,fd00::1", "True",
     )  # fmt: skip
 
 
@@ -79,11 +79,10 @@ def condition(resource: AnyResource) -> tuple[str, str]:
     return found.status, found.reason
 
 
-async def test_a_host_endpoint_says_that_no_kernel_polices_it_yet(plane: ControlPlane) -> None:
+async def test_a_host_endpoint_says_that_its_node_polices_it(plane: ControlPlane) -> None:
     await two_clusters(plane)
     stored = await applied(plane, hep())
-    assert condition(stored) == ("False", "Hosts")
-    assert "not enforced by this release" in stored.status.conditions[0].message
+    assert condition(stored) == ("True", "Whole")
     assert (await plane.get(stored.key)).status == stored.status
 
 
@@ -154,10 +153,7 @@ async def test_a_node_may_get_an_address_that_its_own_host_endpoint_expects(plan
         await plane.change([Change(verb=Verb.APPLY, key=other.key, resource=other)], actor="t")
 
 
-async def test_a_policy_on_what_passes_through_hosts_says_that_this_part_is_not_enforced(
-    plane: ControlPlane,
-) -> None:
+async def test_a_policy_on_what_passes_through_hosts_is_enforced(plane: ControlPlane) -> None:
     await two_clusters(plane)
     stored = await applied(plane, taken(V3, "GlobalNetworkPolicy", {"applyOnForward": True}))
-    assert condition(stored) == ("False", "Partly")
-    assert stored.status.conditions[0].message.startswith("applyOnForward: ")
+    assert condition(stored) == ("True", "Whole")

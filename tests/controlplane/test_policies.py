@@ -101,7 +101,7 @@ L7 = [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{"method
         (cilium({"ingressDeny": [{"fromEntities": ["host"]}]}), "Partly", "always let in by the kernel"),
         (cilium({"ingressDeny": [{"fromEntities": ["remote-node"]}]}), "Whole", ""),
         (taken("cilium.io/v2", "CiliumClusterwideNetworkPolicy", {"nodeSelector": {}, "ingress": [{}]}, "dc1"), "Hosts", "selects hosts"),
-        (calico(selector="all()", doNotTrack=True, applyOnForward=True), "Hosts", "selects hosts"),
+        (calico(selector="all()", doNotTrack=True, applyOnForward=True), "Whole", ""),
         (calico("StagedGlobalNetworkPolicy"), "Staged", "never enforced"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nodeagent.dataplane.ebpf import layout, loader
+from nodeagent.dataplane.ebpf import bpf, layout, loader
 from nodeagent.dataplane.ebpf.bpf import PinnedMap, call
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.linux import filters, links, tcx
@@ -148,8 +148,7 @@ def foreign_program(pin: Path) -> None:
     gpl = ctypes.create_string_buffer(b"GPL")
     load = Load(type=3, count=2, code=ctypes.addressof(code), license=ctypes.addressof(gpl))
     program = call(5, load, "load")
-    path = ctypes.create_string_buffer(str(pin).encode())
-    call(tcx.OBJ_PIN, tcx._Pin(path=ctypes.addressof(path), fd=program), "pin")
+    bpf.pin(program, pin)
     os.close(program)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from federation.errors import InvalidInput
+from federation.policy.tables import Direction
 from nodeagent.settings import AgentSettings, Secret, load_settings
 
 FILE = 'server = "https://control:8440"\ncluster = "dc1"\nnode = "n1"\n'
@@ -24,6 +25,18 @@ def test_what_joining_wrote_is_enough(joined: Path) -> None:
     assert (settings.listen_port, settings.resync_seconds, settings.interface) == (51820, 30, "cw-wg0")
     assert settings.credential.reveal() == "id.secret"
     assert settings.pins == Path("/sys/fs/bpf/causeway/dc1-n1")
+
+
+@pytest.mark.parametrize(
+    ("server", "port"), [("https://control:9000", 9000), ("https://control", 443), ("http://control", 80)]
+)
+def test_the_way_to_the_control_plane_and_of_tunnels_is_failsafe(server: str, port: int) -> None:
+    settings = AgentSettings(server=server, cluster="dc1", node="n1", state_dir=Path(), listen_port=4000)
+    peer = None
+    assert settings.failsafe.is_safe(Direction.EGRESS, 6, port, peer)
+    assert not settings.failsafe.is_safe(Direction.INGRESS, 6, port, peer)
+    assert all(settings.failsafe.is_safe(direction, 17, 4000, peer) for direction in Direction)
+    assert settings.failsafe.is_safe(Direction.INGRESS, 6, 22, peer), "beside the ones that are everybody's"
 
 
 def test_the_file_goes_over_the_defaults_and_the_environment_over_the_file(joined: Path) -> None:
@@ -53,6 +66,7 @@ def test_a_flag_goes_over_all_and_an_empty_one_over_nothing(joined: Path) -> Non
         ('interface = "a/b"', {}, "/interface", "interface"),
         ('pin_dir = "here"', {}, "/pin_dir", "absolute"),
         ('local_traffic = "fast"', {}, "/local_traffic", "'fast' is none of direct, stack"),
+        ('xdp = "native"', {}, "/xdp", "'native' is none of auto, generic, off"),
         ('flows = "some"', {}, "/flows", "'some' is none of off, denied, all"),
         ("flow_sample = 0", {}, "/flow_sample", "0 is not in 1-1000000"),
         ("flow_seconds = 3601", {}, "/flow_seconds", "3601 is not in 1-3600"),

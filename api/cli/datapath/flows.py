@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.common import harmless
+from api.cli.client import harmless
 from api.cli.datapath.choice import NodeOption, OutputOption, StateDirOption, chosen
 from api.cli.datapath.show import as_table, size
 from federation.errors import CausewayError, InvalidInput

@@ -4,7 +4,7 @@ A value that few have is kept as a list of their places: a bitset for each of as
 square of their number (156 MB at 50,000 identities with a label of their own each).
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from federation.selectors.index import Bits, union
@@ -12,7 +12,7 @@ from federation.selectors.tree import NAMESPACE_LABEL, All, And, Compare, Global
 
 K = TypeVar("K", bound=Hashable)
 Labels = Mapping[str, str]
-Holders = Bits | list[int]
+Holders = Bits | tuple[int, ...]
 """Who has a value: places as bits, or one by one."""
 FEW = 64
 """Where one of so many has a value, bits take as much room as a list."""
@@ -132,7 +132,7 @@ class Columns(Generic[K]):
         }
 
     def _packed(self, places: list[int]) -> Holders:
-        return places if len(places) * FEW < len(self.members) else bits_of(places)
+        return tuple(places) if len(places) * FEW < len(self.members) else bits_of(places)
 
     def _enter(self, member: K) -> None:
         if self._free:
@@ -154,8 +154,7 @@ class Columns(Generic[K]):
             elif isinstance(who, int):
                 values[value] = who | 1 << place
             else:
-                who.append(place)
-                values[value] = self._packed(who)
+                values[value] = self._packed([*who, place])
 
     def _unlabel(self, place: int, labels: Iterable[tuple[str, str]]) -> None:
         for key, value in labels:
@@ -164,7 +163,7 @@ class Columns(Generic[K]):
             if isinstance(who, int):
                 values[value] = who = who & ~(1 << place)
             else:
-                who.remove(place)
+                values[value] = who = tuple(other for other in who if other != place)
             if not who:
                 del values[value]
 
@@ -181,7 +180,7 @@ def _together(parts: Iterable[Holders]) -> Bits:
     return union(wide) | bits_of(few)
 
 
-def bits_of(places: list[int]) -> Bits:
+def bits_of(places: Sequence[int]) -> Bits:
     """Places as bits."""
     if not places:
         return 0

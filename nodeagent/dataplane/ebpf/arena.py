@@ -31,7 +31,9 @@ class Arena:
     def __init__(self, taken: Iterable[Extent] = ()) -> None:
         self.extents: dict[Lines, Extent] = {}
         self.asked: dict[Lines, int] = {}
-        """Bits that a list asks a peer's row for."""
+        """Bits that a list asks rows for."""
+        self.asked_of_own: dict[Lines, int] = {}
+        """Those of them that it asks of the end on the node's side."""
         self._taken = {extent for extent in taken if extent.size and extent != DENIED}
         """A former agent's, as long as entries name them."""
 
@@ -47,6 +49,7 @@ class Arena:
             (lines for lines in wanted if self.extents.get(lines, DENIED) == DENIED), key=len, reverse=True
         ):
             self.asked[lines] = bits_of(lines)
+            self.asked_of_own[lines] = bits_of(line for line in lines if line.is_own)
             if not lines or lines == DENY_ALL:
                 self.extents[lines] = DENIED if lines else NOTHING
                 continue
@@ -68,6 +71,7 @@ class Arena:
         """Forget every list but these: no entry names the others any more."""
         self.extents = {lines: extent for lines, extent in self.extents.items() if lines in wanted}
         self.asked = {lines: bits for lines, bits in self.asked.items() if lines in wanted}
+        self.asked_of_own = {lines: bits for lines, bits in self.asked_of_own.items() if lines in wanted}
         self._taken.clear()
 
 
@@ -94,8 +98,8 @@ def summaries(start: int, lines: Lines) -> dict[bytes, bytes]:
     return {layout.NUMBER.pack(first + n): layout.summary(block) for n, block in enumerate(blocks)}
 
 
-def bits_of(lines: Lines) -> int:
-    """All bits that a list asks."""
+def bits_of(lines: Iterable[CompiledRule]) -> int:
+    """All bits that lines ask."""
     bits = 0
     for line in lines:
         for bit in (line.bit, line.not_bit, line.net_bit, line.not_net_bit):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -22,6 +22,8 @@ import structlog
 from federation.errors import CausewayError, DriverError, PlatformLack
 from nodeagent.dataplane.ebpf import bpf, layout, loader, plan
 from nodeagent.dataplane.ebpf.bpf import PinnedMap
+from nodeagent.dataplane.ebpf.hosts.early import CHOICES, Early
+from nodeagent.dataplane.ebpf.hosts.rounds import Round, Rounds
 from nodeagent.dataplane.ebpf.plan import Place, Planner
 from nodeagent.dataplane.ebpf.upkeep import claims, generations
 from nodeagent.dataplane.ebpf.upkeep.drift import Comparison
@@ -29,7 +31,7 @@ from nodeagent.dataplane.ebpf.upkeep.pins import Pins
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update, Write
 from nodeagent.dataplane.linux import barriers, links
 from nodeagent.dataplane.linux.filters import Hung
-from nodeagent.dataplane.linux.hooks import Hooks
+from nodeagent.dataplane.linux.hooks import FOLDER, Hooks
 from nodeagent.drivers import ANYTHING, DRIFT, Address, Attachment, DesiredPolicy, ObjectReport, Touched
 
 LOG = structlog.get_logger("datapath")
@@ -54,20 +56,24 @@ class EbpfDriver:
         *,
         is_direct: bool = True,
         has_tcx: bool | None = None,
+        xdp: str = "auto",
     ) -> None:
-        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out."""
+        """`is_direct`: packets between two endpoints of the node need not go through its stack. `has_tcx`: None: found out. `xdp`: a key of
+        early.CHOICES."""
         self._monotonic = monotonic
         self._is_direct = is_direct
         self._elsewhere: dict[int, bool] = {}
         """Whether interfaces lead into other namespaces."""
         self._hooks = Hooks(pin_dir, has_tcx)
+        self._rounds = Rounds(links.interfaces)
+        self._early = Early(pin_dir / FOLDER, CHOICES[xdp], self._drifted)
         self._hung = Hung()
         self.pin_dir = pin_dir
         self.work_dir = state_dir
         self.compile_seconds = compile_seconds
         self.maps: dict[str, PinnedMap] = {}
         self.planner = Planner()
-        self.attached: set[int] = set()
+        self.attached: dict[int, tuple[str, ...]] = {}
         """Interfaces that this driver itself hung its programs on: a former agent's programs may be older ones."""
         self._last: DesiredPolicy | None = None
         self.drifts: Counter[str] = Counter()
@@ -99,6 +105,7 @@ class EbpfDriver:
         """Take filters, rules and pins of ours away, and nothing else."""
         for index in self._hooks.look().ours:
             self._hooks.detach(index)
+        self._early.withdraw()
         barriers.close_off({})
         self.close()
         shutil.rmtree(self.pin_dir, ignore_errors=True)
@@ -114,7 +121,8 @@ class EbpfDriver:
         self._pins = None
         self._comparison = Comparison(self._monotonic)
         self.planner = Planner()
-        self.attached = set()
+        self.attached = {}
+        self._early.forget()
         self._last = None
 
     def _converge(self, desired: DesiredPolicy) -> tuple[ObjectReport, ...]:
@@ -145,13 +153,21 @@ class EbpfDriver:
             for direct in [self._takes_direct(index)]
         }
         self._elsewhere = {i: leads for i, leads in self._elsewhere.items() if i in places}
-        todo = self.planner.plan(desired, places, self._touched_by(desired))
+        own_faces = self._rounds.next(desired, attachments.keys(), must_look=must_look)
+        reports += own_faces.reports
+        todo = self.planner.plan(desired, places, self._touched_by(desired), own_faces.places)
         for write in todo.writes:
             self._do(write)
+        reports += self._without_room(todo.without_room, attachments, own_faces)
+        names = {**{index: a.interface for index, a in attachments.items()}, **own_faces.names}
+        failed = self._attach(names, own_faces.names.keys(), must_look=must_look)
+        self._early.converge(own_faces, self.generation / loader.EARLY, must_look=must_look)
+        faults = [(attachments[i], error) for i, error in failed.items() if i in attachments]
         reports += [
-            _fault(attachments[i], "no room for its rules: denied") for i in sorted(todo.without_room)
+            own_faces.fault(i, f"it stays open: {error}", error.code)
+            for i, error in failed.items()
+            if i in own_faces.hosts
         ]
-        faults = self._attach(attachments, must_look=must_look)
         closed = _by_interface([*missing, *(a for a, _ in faults)])
         if must_look or closed != self._closed:
             added, removed = barriers.close_off(closed)
@@ -160,6 +176,17 @@ class EbpfDriver:
             generations.remove_others(self.pin_dir, self.generation)
         self._closed, self._last = closed, desired
         return (*reports, *self._found, *(_fault(a, str(error), error) for a, error in faults))
+
+    def _without_room(
+        self, indexes: Iterable[int], attachments: Mapping[int, Attachment], own_faces: Round
+    ) -> list[ObjectReport]:
+        """An endpoint is denied all; a node is not closed off."""
+        return [
+            _fault(attachments[i], "no room for its rules: denied")
+            if i in attachments
+            else own_faces.fault(i, "no room for its rules: it stays open")
+            for i in sorted(indexes)
+        ]
 
     def _takes_direct(self, index: int) -> bool:
         """Whether other endpoints may hand packets to this one. Somebody else's filters on its interface would not see them."""
@@ -247,8 +274,9 @@ class EbpfDriver:
         if self._pins is not None:
             for name in self._pins.repair():
                 self._drifted(f"pin {name}", "removed, or replaced by another object")
-            for name in self._pins.repair_calls("steps", loader.STEPS):
-                self._drifted("map steps", f"the program {name} was removed")
+            for table, programs in (("steps", loader.STEPS), ("early_steps", loader.EARLY_STEPS)):
+                for name in self._pins.repair_calls(table, programs):
+                    self._drifted(f"map {table}", f"the program {name} was removed")
         drifts = self._comparison.drifts(self.maps, self.planner.standing)
         for drift in drifts:
             for write in drift.writes:
@@ -263,25 +291,27 @@ class EbpfDriver:
         self._found.append(ObjectReport(key=key, is_ok=True, reason=DRIFT, message=found))
 
     def _attach(
-        self, attachments: dict[int, Attachment], *, must_look: bool
-    ) -> list[tuple[Attachment, CausewayError]]:
-        """Hang the programs where they are not; the endpoints that it failed for. To look at every interface costs a hundred times what a
-        change of policy does, so without `must_look` what was hung is taken to hang still."""
-        faults: list[tuple[Attachment, CausewayError]] = []
-        standing = self._hung.ours if must_look else {index: set(loader.PROGRAMS) for index in self.attached}
-        for index in standing.keys() - attachments.keys():
+        self, names: Mapping[int, str], own: Collection[int], *, must_look: bool
+    ) -> dict[int, CausewayError]:
+        """Hang the programs where they are not, on interfaces by index, of which `own` are the node's; those that it failed for. To look at
+        every interface costs a hundred times what a change of policy does, so without `must_look` what was hung is taken to hang still."""
+        faults: dict[int, CausewayError] = {}
+        wanted = {i: loader.HOST_PROGRAMS if i in own else loader.PROGRAMS for i in names}
+        standing = self._hung.ours if must_look else {i: set(hung) for i, hung in self.attached.items()}
+        for index in standing.keys() - wanted.keys():
             self._hooks.detach(index)
-        self.attached &= attachments.keys()
-        for index, attachment in attachments.items():
-            if index in self.attached and standing.get(index) == set(loader.PROGRAMS):
+        self.attached = {i: hung for i, hung in self.attached.items() if wanted.get(i) == hung}
+        for index, programs in wanted.items():
+            if index in self.attached and standing.get(index) == set(programs):
                 continue
             try:
-                self._hooks.attach(index, {name: self.generation / name for name in loader.PROGRAMS})
+                self._hooks.attach(index, {name: self.generation / name for name in programs})
+                self._hooks.release(index, standing.get(index, set()) - set(programs))
                 if index in self.attached:
-                    self._drifted(f"filter {attachment.interface}", "removed")
-                self.attached.add(index)
+                    self._drifted(f"filter {names[index]}", "removed")
+                self.attached[index] = programs
             except (DriverError, PlatformLack) as error:
-                faults.append((attachment, error))
+                faults[index] = error
         return faults
 
     def _close_new_ones_off(self, desired: DesiredPolicy, error: CausewayError) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import takewhile
 
 from federation.policy.tables import NO_BIT, CompiledRule, RuleAction
 
@@ -19,7 +20,8 @@ BLOCK = 32
 """Rules that have a summary together: which bits a peer must have for any of them to matter."""
 SUMMARIZED_FROM = 2 * BLOCK
 """Rules of a list that begins where a block does; shorter ones are walked rule by rule."""
-IS_CACHEABLE, IS_SUMMARIZED = 0x80000000, 0x40000000
+IS_CACHEABLE, IS_SUMMARIZED, ASKS_OWN = 0x80000000, 0x40000000, 0x20000000
+PORTS_SHIFT, PORTS_MOST = 16, 31
 
 CONNECTIONS, OPENINGS = 524288, 65536
 """Connections that a node keeps, and beginnings of some. See docs/design/ebpf.md."""
@@ -29,6 +31,10 @@ COUNTED_RULES = 32768
 
 ENDPOINT = struct.Struct("=I4s3I2I2I6sH16sI")
 HAS_MORE_ADDRESSES, IS_DIRECT = 1, 2
+HOST_LISTS = 8
+"""Of an interface of the node: one for each stage and direction."""
+HOST = struct.Struct(f"=4I{HOST_LISTS}I{HOST_LISTS}II")
+IS_BARE, SAFE_SHIFT = 1, 8
 MIX = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35)
 WEIGHTS = range(1, 2 * ROW_WORDS, 2)
 """Odd numbers, by which seals tell values apart (programs/verdict.h)."""
@@ -50,6 +56,7 @@ RULE_COUNT = struct.Struct("=QQ")
 SETTINGS = struct.Struct("=II")
 SHAPES = {
     "endpoints": (4, ENDPOINT.size),
+    "hosts": (4, HOST.size),
     "more_addresses": (MORE_KEY.size, NUMBER.size),
     "locals": (LOCAL_KEY.size, NUMBER.size),
     "addresses": (ADDRESS_KEY.size, ADDRESS_VALUE.size),
@@ -68,6 +75,7 @@ BANKED = {"addresses": 0, "prefixes": 4, "identity_rows": 0, "prefix_rows": 0}
 """Maps whose keys hold a bank's number, and where; in the first two it is doubled, and odd for IPv6."""
 SIZES = {
     "ENDPOINT_SIZE": ENDPOINT.size,
+    "HOST_SIZE": HOST.size,
     "ADDRESS_KEY_SIZE": ADDRESS_KEY.size,
     "MORE_KEY_SIZE": MORE_KEY.size,
     "LOCAL_KEY_SIZE": LOCAL_KEY.size,
@@ -111,7 +119,7 @@ def endpoint(
     mac: bytes,
     identity: int,
     generation: tuple[int, int],
-    lists: tuple[Extent, Extent],
+    lists: Sequence[Extent],
     *,
     is_direct: bool = False,
 ) -> bytes:
@@ -124,6 +132,16 @@ def endpoint(
     flags = HAS_MORE_ADDRESSES * (len(first) < len(addresses)) | IS_DIRECT * is_direct
     v4, v6 = first.get(4, b""), first.get(6, b"")
     return ENDPOINT.pack(index, v4, identity, *generation, *starts, *counts, mac, flags, v6, generation[1])
+
+
+def host(
+    index: int, generation: tuple[int, int], lists: Sequence[Extent], *, is_bare: bool = False, safe: int = 0
+) -> bytes:
+    """The entry of an interface of the node: `generation` (bank, epoch), `lists` by HostStage and Direction. `is_bare`: packets have no
+    Ethernet header there. `safe`: rules of what comes in for the node itself that let failsafe ports pass."""
+    starts, counts = [e.start for e in lists], [e.count for e in lists]
+    flags = IS_BARE * is_bare | safe << SAFE_SHIFT
+    return HOST.pack(index, *generation, flags, *starts, *counts, generation[1])
 
 
 def more_addresses(index: int, addresses: Sequence[Address]) -> set[bytes]:
@@ -198,7 +216,7 @@ def rule(line: CompiledRule) -> bytes:
         line.protocol,
         flags,
         line.action,
-        0,
+        line.is_own,
         *icmp,
         next_tier,
         line.rule_id + 1,
@@ -209,24 +227,32 @@ def summary(lines: Sequence[CompiledRule]) -> bytes:
     """Of the rules of one block: a peer whose row has none of these bits is met by none of them."""
     bits = 0
     for line in lines:
-        asked = [bit for bit in (line.bit, line.net_bit) if bit != NO_BIT]
+        asked = [bit for bit in (line.bit, line.net_bit) if bit != NO_BIT and not line.is_own]
         bits |= 1 << asked[0] if asked else 2**ROW_BITS - 1
     return words_of(bits)
 
 
 def list_flags(lines: tuple[CompiledRule, ...]) -> int:
     """Whether each block of a list has a summary; and whether the verdict cache's key holds all that it asks: nothing of ICMP, no source
-    ports; and its answer all that it says: nothing of logging."""
+    ports, nothing of who is on the node's side; and its answer all that it says: nothing of logging."""
     summarized = IS_SUMMARIZED if len(lines) >= SUMMARIZED_FROM else 0
     asks_more = any(
         line.icmp_type >= 0
         or line.icmp_code >= 0
         or line.is_icmp_negated
         or line.source_ports != ANY_PORTS
+        or line.is_own
         or line.action is RuleAction.LOG
         for line in lines
     )
-    return summarized | (0 if asks_more else IS_CACHEABLE)
+    asks_own = ASKS_OWN if any(line.is_own for line in lines) else 0
+    of_ports = sum(1 for _ in takewhile(_asks_ports, lines[:PORTS_MOST])) << PORTS_SHIFT
+    return summarized | asks_own | of_ports | (0 if asks_more else IS_CACHEABLE)
+
+
+def _asks_ports(line: CompiledRule) -> bool:
+    ports = (line.source_ports, line.destination_ports)
+    return line.protocol != 0 and not line.is_protocol_negated and ports != (ANY_PORTS, ANY_PORTS)
 
 
 def row(bank: int, number: int, bits: int) -> bytes:
@@ -240,7 +266,7 @@ def row(bank: int, number: int, bits: int) -> bytes:
 
 def words_of(bits: int) -> bytes:
     """Bits as the programs index them: bit N is in word N / 64."""
-    raw = bits.to_bytes(ROW_BITS // 8, "little")
+    raw = (bits & (1 << ROW_BITS) - 1).to_bytes(ROW_BITS // 8, "little")  # lists that ask the rest are denied
     return raw if sys.byteorder == "little" else WORDS.pack(*struct.unpack(f"<{ROW_WORDS}Q", raw))
 
 

@@ -15,15 +15,21 @@ from nodeagent.dataplane.ebpf import headers, layout
 from nodeagent.dataplane.ebpf.upkeep import features, generations
 
 FOLDER = Path(__file__).parent / "programs"
-SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c")
+SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c", "host.c", "early.c")
 PROGRAMS = ("from_endpoint", "to_endpoint")
-STEPS = ("walk_rules", "deliver")
+HOST_PROGRAMS = ("from_network", "to_network")
+"""Those of the node's own interfaces."""
+STEPS = ("walk_rules", "deliver", "walk_host", "ask_host")
 """Programs that those go on in, in the order of the map `steps`."""
+EARLY = "deny_early"
+"""That of their drivers (XDP)."""
+EARLY_STEPS = ("walk_early",)
+"""Programs that it goes on in, in the order of the map `early_steps`."""
 MAPS = (
-    "endpoints", "more_addresses", "locals", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "summaries", "stamps",
-    "connections", "openings", "verdicts", "fragments", "walks", "steps", "counters", "rule_counts", "settings", "events",
+    "endpoints", "hosts", "more_addresses", "locals", "addresses", "prefixes", "identity_rows", "prefix_rows", "rules", "summaries", "stamps",
+    "connections", "openings", "verdicts", "fragments", "walks", "steps", "early_steps", "counters", "rule_counts", "settings", "events",
 )  # fmt: skip
-PINS = (*MAPS, *STEPS, *PROGRAMS)
+PINS = (*MAPS, *STEPS, *EARLY_STEPS, *PROGRAMS, *HOST_PROGRAMS, EARLY)
 """Everything that a generation's folder holds, beside its link."""
 
 EXIT_LACK = 3
@@ -53,11 +59,14 @@ def main(pin_folder: Path, work_folder: Path, carried: Path | None = None) -> No
     staging = pin_folder.with_name(pin_folder.name + generations.STAGING)
     staging.mkdir(parents=True)
     pins = [(name, compiled[name].map_fd) for name in MAPS]
-    for place, name in enumerate(STEPS):
-        step = compiled.load_func(name, BPF.SCHED_CLS)
-        compiled["steps"][ctypes.c_int(place)] = ctypes.c_int(step.fd)
-        pins.append((name, step.fd))
-    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
+    kinds = (("steps", STEPS, BPF.SCHED_CLS), ("early_steps", EARLY_STEPS, BPF.XDP))
+    for table, names, kind in kinds:
+        for place, name in enumerate(names):
+            step = compiled.load_func(name, kind)
+            compiled[table][ctypes.c_int(place)] = ctypes.c_int(step.fd)
+            pins.append((name, step.fd))
+    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in (*PROGRAMS, *HOST_PROGRAMS)]
+    pins.append((EARLY, compiled.load_func(EARLY, BPF.XDP).fd))
     for name, fd in pins:
         target = staging / name
         if lib.bpf_obj_pin(fd, ctypes.c_char_p(str(target).encode())) != 0:

@@ -1,4 +1,4 @@
-"""tc filters of endpoints: our two programs on the host side of a veth. Ours are known by priority and handle."""
+"""tc filters: our two programs on an interface. Ours are known by priority and handle."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ CLSACT_HANDLE = 0xFFFF0000
 ETH_P_ALL = 0x0003
 
 
-def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
+def attach(index: int, ingress: Path, egress: Path) -> None:
     """Hang both programs on an interface, replacing older ones of ours in one step each. Raises DriverError or PlatformLack."""
     with IPRoute() as netlink:
         try:
@@ -29,7 +29,7 @@ def attach(index: int, from_endpoint: Path, to_endpoint: Path) -> None:
             if error.code != errno.EEXIST:
                 raise refusal(error, "add clsact") from error
             _must_be_clsact(netlink, index)
-        for parent, path in ((INGRESS_PARENT, from_endpoint), (EGRESS_PARENT, to_endpoint)):
+        for parent, path in ((INGRESS_PARENT, ingress), (EGRESS_PARENT, egress)):
             descriptor = open_pin(path)
             try:
                 netlink.tc(

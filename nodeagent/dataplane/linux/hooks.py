@@ -1,6 +1,6 @@
 """Where our programs hang on interfaces: by tcx where the kernel has it, else as filters of clsact."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from nodeagent.dataplane.linux import filters, tcx
@@ -17,15 +17,17 @@ class Hooks:
         self._links = pin_dir / FOLDER
         self._has_tcx = has_tcx
         self._classic: set[int] = set()
-        """Interfaces that carried filters of ours when last looked at."""
+        """Interfaces that carry filters of ours, as far as is known."""
 
     def attach(self, index: int, programs: Mapping[str, Path]) -> None:
-        """Hang both programs (`from_endpoint`, `to_endpoint`) on an interface, replacing older ones of ours, new before old. Raises
-        DriverError or PlatformLack."""
+        """Hang both programs (of what comes in, of what goes out) on an interface, replacing older ones of ours of the same names, new
+        before old. Raises DriverError or PlatformLack."""
         if self._has_tcx is not False:
             self._has_tcx = tcx.attach(index, programs, self._links)
         if not self._has_tcx:
-            filters.attach(index, programs["from_endpoint"], programs["to_endpoint"])
+            ingress, egress = programs.values()
+            filters.attach(index, ingress, egress)
+            self._classic.add(index)
         elif index in self._classic:
             filters.detach(index)
             self._classic.discard(index)
@@ -39,6 +41,11 @@ class Hooks:
         }
         crowded = {index for index, names in links.items() if tcx.count(index) > len(names)}
         return Hung(ours, classic.shared | crowded)
+
+    def release(self, index: int, names: Collection[str]) -> None:
+        """Take programs off an interface in whose place others hang."""
+        if self._has_tcx:  # a filter was replaced
+            tcx.release(index, names, self._links)
 
     def detach(self, index: int) -> None:
         """Take our programs off an interface; nothing else. An interface that is gone is no error."""

@@ -46,8 +46,8 @@ def test_what_is_written_is_read_again(listed: list[FailsafePort]) -> None:
     assert parse_ports(written(listed)) == tuple(listed)
 
 
-def test_the_defaults_are_calicos() -> None:
-    both = "tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667"
+def test_the_defaults_are_calicos_and_the_ways_to_the_control_plane_and_of_tunnels() -> None:
+    both = "tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667,tcp:8440,udp:51820"
     assert written(FAILSAFE.inbound) == f"tcp:22,udp:68,{both}"
     assert written(FAILSAFE.outbound) == f"udp:53,udp:67,{both}"
 

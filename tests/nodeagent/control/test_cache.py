@@ -141,3 +141,11 @@ def test_a_full_disk_is_said_and_leaves_the_old_cache_and_no_rest(small_disk: Pa
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="was not written"):
         cache.save(tmp_path / "gone" / "cache.json", STATE)
+
+
+def test_texts_that_look_like_the_files_own_marks_come_back_too(path: Path) -> None:
+    tricky = ', "documents": []}'
+    named = {**DOCUMENT, "spec": {"said": [tricky, "\ud800", "é\n", {"documents": []}]}}
+    state = State(revision=1, documents={("Cluster", "dc1"): named}, unread=(tricky, '", "documents": [{'))
+    cache.save(path, state)
+    assert cache.load(path) == (state, "")

@@ -94,7 +94,8 @@ def test_an_upsert_that_names_no_object_costs_that_line_and_is_reported(bad: dic
         wire.Begin("snapshot", 1), wire.Upsert(ONE), wire.Upsert(bad), wire.Upsert(TWO), wire.InSync(1)
     )
     reader = Reader()
-    faults = reader.follow(state)
+    list(reader.follow(state))
+    faults = reader.faults(state)
     assert {r.metadata.name for r in reader.resources.values()} == {"one", "two"}
     assert [(f.key, f.reason) for f in faults] == [("stream", "unreadable")]
     assert "of the stream has no" in faults[0].message
@@ -118,7 +119,9 @@ def test_a_flood_of_unread_lines_is_bounded() -> None:
 def test_a_document_that_cannot_be_read_is_named_with_its_faults() -> None:
     wrong = cluster("bad", prefixes=["10.0.0.0/99"], colour="red")
     reader = Reader()
-    faults = reader.follow(told(wire.Upsert(wrong), wire.Upsert(ONE), wire.Commit(1)))
+    state = told(wire.Upsert(wrong), wire.Upsert(ONE), wire.Commit(1))
+    list(reader.follow(state))
+    faults = reader.faults(state)
     assert [r.metadata.name for r in reader.resources.values()] == ["one"]
     assert faults[0].key == "Cluster bad"
     assert "/spec/colour" in faults[0].message
@@ -128,23 +131,49 @@ def test_a_document_that_cannot_be_read_is_named_with_its_faults() -> None:
 def test_a_reader_reads_again_only_what_has_changed() -> None:
     reader = Reader()
     first = told(wire.Upsert(ONE), wire.Upsert(TWO), wire.Commit(1))
-    reader.follow(first)
+    list(reader.follow(first))
     before = dict(reader.resources)
     second = told(wire.Upsert(cluster("two", prefixes=[])), wire.Commit(2), start=first)
-    reader.follow(second)
+    changed = list(reader.follow(second))
     one, two = ("Cluster", "one"), ("Cluster", "two")
     assert reader.resources[one] is before[one]
-    assert reader.changed == {two: (before[two], reader.resources[two])}
-    reader.follow(
-        told(
-            wire.Delete(*two),
-            wire.Upsert({"kind": "Spell", "metadata": {"name": "one"}}),
-            wire.Commit(3),
-            start=second,
-        )
+    assert changed == [(before[two], reader.resources[two])]
+    gone = reader.resources[two]
+    third = told(
+        wire.Delete(*two),
+        wire.Upsert({"kind": "Spell", "metadata": {"name": "one"}}),
+        wire.Commit(3),
+        start=second,
     )
-    assert reader.changed[two][1] is None
+    assert list(reader.follow(third)) == [(None, None), (gone, None)]
     assert two not in reader.resources
+
+
+def test_what_an_identity_was_is_known_though_its_resource_is_not_kept() -> None:
+    def identity(app: str) -> dict[str, Any]:
+        spec = {"number": 300, "labels": {"app": app}}
+        return {
+            "apiVersion": "causeway.dev/v1",
+            "kind": "Identity",
+            "metadata": {"name": "300"},
+            "spec": spec,
+        }
+
+    def labels(state: State) -> list[tuple[Any, ...]]:
+        pairs = reader.follow(state)
+        return [tuple(one and one.spec.labels["app"] for one in pair) for pair in pairs]
+
+    reader = Reader()
+    first = told(wire.Upsert(identity("web")), wire.Commit(1))
+    assert labels(first) == [(None, "web")]
+    assert not reader.resources
+    second = told(wire.Upsert(identity("shop")), wire.Commit(2), start=first)
+    assert labels(second) == [("web", "shop")]
+    broken = told(wire.Upsert({**identity("shop"), "spec": {}}), wire.Commit(3), start=second)
+    assert labels(broken) == [("shop", None)]
+    assert [fault.key for fault in reader.faults(broken)] == ["Identity 300"]
+    assert labels(told(wire.Delete("Identity", "300"), wire.Commit(4), start=broken)) == [(None, None)]
+    assert not reader.faults(State())
 
 
 @pytest.mark.parametrize(

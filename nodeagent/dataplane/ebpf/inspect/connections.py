@@ -17,7 +17,8 @@ NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLine:
-    """One connection, seen from the node's own endpoint. Sizes are packets and bytes that it sent and got."""
+    """One connection, seen from the node's own endpoint, or from the node where it passes a host endpoint. Sizes are packets and bytes
+    that it sent and got."""
 
     local: str
     local_name: str
@@ -50,9 +51,13 @@ def connection_lines(pins: Pins, names: Names, now: int, endpoint: str = "") -> 
         for key, value in pins.entries("endpoints")
         if key != MARK
     }
+    hosts = {decode.number(key): decode.host(value).epoch for key, value in pins.entries("hosts")}
+    epochs |= hosts
     for table in TABLES:
         for key, value in pins.entries(table):
-            for found in decode.connections(key, value):
+            for seen in decode.connections(key, value):
+                # In the entry the node's own interface has the side of the end outside.
+                found = decode.turned(seen) if seen.index in hosts else seen
                 if found.deadline > now and (not endpoint or names.who(found.local) == endpoint):
                     yield _line(found, names, now, is_current=found.epoch == epochs.get(found.index))
 

@@ -1,6 +1,6 @@
 """From the bytes of the maps to values: what layout.py packs, and what the programs write. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from federation.policy.tables import CompiledRule, Direction, RuleAction
@@ -28,6 +28,15 @@ class EndpointEntry:
     epoch: int
     lists: tuple[Extent, Extent]
     mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostEntry:
+    """The entry of an interface of the node. `lists` by HostStage and Direction."""
+
+    bank: int
+    epoch: int
+    lists: tuple[Extent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +136,10 @@ def rule(value: bytes) -> CompiledRule:
     """What `layout.rule` packs."""
     fields = layout.RULE.unpack(value)
     bit, not_bit, net_bit, not_net_bit, *ports = fields[:8]
-    protocol, flags, action, _, icmp_type, icmp_code, next_tier, rule_id = fields[8:]
+    protocol, flags, action, is_own, icmp_type, icmp_code, next_tier, rule_id = fields[8:]
     return CompiledRule(
         action=RuleAction(action),
+        is_own=bool(is_own),
         bit=bit,
         not_bit=not_bit,
         net_bit=net_bit,
@@ -185,6 +195,28 @@ def connections(key: bytes, value: bytes) -> tuple[Connection, ...]:
         for own, (index, epoch, _, rule_id) in enumerate(sides)
         if index
     )
+
+
+def turned(found: Connection) -> Connection:
+    """The same, seen from its other end."""
+    return replace(
+        found,
+        local=found.remote,
+        remote=found.local,
+        local_port=found.remote_port,
+        remote_port=found.local_port,
+        direction=Direction(1 - found.direction),
+        packets=found.packets[::-1],
+        bytes=found.bytes[::-1],
+    )
+
+
+def host(value: bytes) -> HostEntry:
+    """What `layout.host` packs."""
+    _, bank, epoch, _, *rest = layout.HOST.unpack(value)
+    starts, counts = rest[: layout.HOST_LISTS], rest[layout.HOST_LISTS : 2 * layout.HOST_LISTS]
+    pairs = zip(starts, counts, strict=True)
+    return HostEntry(bank, epoch, tuple(Extent(start, count & COUNT_MASK) for start, count in pairs))
 
 
 def event(raw: bytes) -> Event:

@@ -8,7 +8,7 @@ from nodeagent.dataplane.ebpf.inspect.pins import ARRAYS, EVICTING, HASHES, RING
 from nodeagent.dataplane.ebpf.plan import MARK
 
 WARN_FROM = 0.8
-SCRATCH = frozenset({"walks", "steps", "settings", "counters", "stamps"})
+SCRATCH = frozenset({"walks", "steps", "early_steps", "settings", "counters", "stamps"})
 """Arrays that are whole from the start and can never be short of room."""
 
 
@@ -70,11 +70,16 @@ def _used(pins: Pins, facts: MapFacts) -> int:
 
 
 def rules_in_use(pins: Pins) -> int:
-    """Places of the arena that an endpoint's list lies in; what was left there before is room."""
+    """Places of the arena that a list of an endpoint or host endpoint lies in; what was left there before is room."""
     lists = {
         (extent.start, extent.size)
         for key, value in pins.entries("endpoints")
         if key != MARK
         for extent in decode.endpoint(value).lists
+    }
+    lists |= {
+        (extent.start, extent.size)
+        for _, value in pins.entries("hosts")
+        for extent in decode.host(value).lists
     }
     return sum(size for _, size in lists)

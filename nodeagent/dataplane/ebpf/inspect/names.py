@@ -86,7 +86,9 @@ class Names:
 
 
 def said_of(reference: RuleReference) -> str:
-    """A rule's origin: policy, list, place; or a tier's end."""
+    """A rule's origin: policy, list, place; or a tier's end; or a failsafe port."""
+    if reference.is_failsafe:
+        return f"{reference.section} port {reference.index}"
     if reference.policy is None or reference.index is None:
         policy = f" for {reference.policy}" if reference.policy else ""
         return f"end of tier {reference.tier}{policy}"

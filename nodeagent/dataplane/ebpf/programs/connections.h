@@ -59,7 +59,8 @@ static inline int take_address(struct address_value *to, u32 space, struct ip *a
     return -1;
 }
 
-// Tells of a flow, where somebody wants to know. Never waits: what finds no room is counted.
+// Tells of a flow, where somebody wants to know; of one at an interface of the node from the node's side. Never waits: what finds no
+// room is counted.
 static inline void tell(struct walk *w, u32 kind, struct connection *c) {
     u32 zero = 0;
     struct settings *wanted = settings.lookup(&zero);
@@ -71,13 +72,14 @@ static inline void tell(struct walk *w, u32 kind, struct connection *c) {
         return;
     }
     struct address_value peer = {.identity = WORLD};
-    if (kind == EVENT_CLOSED) take_address(&peer, w->endpoint.bank << 1 | w->packet.is_v6, &w->packet.remote); // nobody was judged
-    u32 mine = w->mine & 1, far = mine ^ 1;
+    if (kind == EVENT_CLOSED) take_address(&peer, w->endpoint.bank << 1 | w->packet.is_v6, w->endpoint.flags & IS_NODE ? &w->packet.local : &w->packet.remote); // nobody was judged
+    struct packet *k = &w->packet;
+    u32 is_node = (w->endpoint.flags & IS_NODE) != 0, mine = (w->mine ^ is_node) & 1, far = mine ^ 1;
     event->at = w->now;
-    event->local = w->packet.local;
-    event->remote = w->packet.remote;
-    event->local_port = w->packet.local_port;
-    event->remote_port = w->packet.remote_port;
+    event->local = is_node ? k->remote : k->local;
+    event->remote = is_node ? k->local : k->remote;
+    event->local_port = is_node ? k->remote_port : k->local_port;
+    event->remote_port = is_node ? k->local_port : k->remote_port;
     event->protocol = w->packet.protocol;
     event->is_v6 = w->packet.is_v6;
     event->ifindex = w->ifindex;
@@ -210,7 +212,8 @@ static inline int go_on(struct __sk_buff *skb, struct walk *w, struct connection
             c->deadline = 0; // this one is not believed any more, and goes when it is the oldest
         } else {
             c->state = ANSWERED;
-            if (k->protocol == IPPROTO_TCP) return count(TABLE_FULL, TC_ACT_SHOT); // others stay where the oldest goes
+            // Others stay where the oldest goes, and so do those of an interface of the node: it is to be within reach.
+        if (k->protocol == IPPROTO_TCP && !(w->endpoint.flags & IS_NODE)) return count(TABLE_FULL, TC_ACT_SHOT);
         }
     } else if (w->is_established && is_ended) {
         retire(w, c);

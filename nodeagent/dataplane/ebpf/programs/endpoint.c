@@ -85,8 +85,8 @@ static inline int handle(struct __sk_buff *skb, u32 direction) {
     struct endpoint *e = &w->endpoint;
     struct packet *k = &w->packet;
     __builtin_memset(k, 0, sizeof(*k));
-    u32 wrong = parse_usual(skb, e, k, direction);
-    if (wrong == NOT_USUAL) wrong = parse(skb, e, k, direction);
+    u32 wrong = parse_usual(skb, e, k, direction, ETH_HLEN);
+    if (wrong == NOT_USUAL) wrong = parse(skb, e, k, direction, ETH_HLEN);
     if (wrong) return wrong == NEIGHBOUR ? PASS : count(wrong, TC_ACT_SHOT);
     if (k->later) return follow(skb, k, direction, e->epoch);
     w->mine = set_key(&w->key, k);

@@ -39,18 +39,33 @@ struct endpoint {
 };
 #define HAS_MORE_ADDRESSES 1
 #define IS_DIRECT 2 // another endpoint of this node may hand it packets past the node's stack
+#define IS_NODE 4 // in a walk only: an interface of the node is judged
+
+// An interface of the node itself that is policed. Its lists by stage and direction (what comes in there: INGRESS), as an endpoint's.
+#define HOST_LISTS 8
+struct host {
+    u32 ifindex, bank, epoch, flags;
+    u32 start[HOST_LISTS], count[HOST_LISTS];
+    u32 seal; // the epoch
+};
+#define IS_BARE 1 // packets have no Ethernet header there
+#define SAFE_SHIFT 8 // above it in `flags`: how many rules of what comes in for the node itself let failsafe ports pass
+
 struct more_key { u32 ifindex, is_v6; struct ip address; };
 struct local_key { u32 is_v6; struct ip address; };
 
 struct rule {
     u16 bit, not_bit, net_bit, not_net_bit;
     u16 source_low, source_high, destination_low, destination_high;
-    u8 protocol, flags, action, unused;
+    u8 protocol, flags, action, is_own; // is_own: the bits are asked of the end on the node's side (hosts' lists only)
     u16 icmp_type, icmp_code;
     u32 next, rule_id; // rule_id: 0 is no rule's
 };
 #define IS_CACHEABLE 0x80000000u
 #define IS_SUMMARIZED 0x40000000u // the list begins where a block does, and each of its blocks has a summary
+#define ASKS_OWN 0x20000000u // it has a rule that asks of the end on the node's side
+#define PORTS_SHIFT 16 // how many of its first rules ask for one protocol and ports, as those of failsafe ports do
+#define PORTS_MASK 31
 #define COUNT_MASK 0x0000ffffu
 
 // One entry for both ends of a connection, whoever sends: the end whose address (or port) is less comes first.
@@ -68,6 +83,7 @@ struct connection {
 #define ENDED 3  // in marks: a bit for each end that has ended
 #define DIRECT 4 // between two endpoints here, past the node's stack
 #define TIMED 8  // opened_at is exact
+#define PASSED_ON 4 // in marks, shifted by it and the side of an interface of the node: the connection passes through the node there
 enum { OPENING, ANSWERED, ESTABLISHED };
 
 struct verdict_key { u32 start, identity, prefix, epoch, bank; u16 port; u16 protocol; };
@@ -88,6 +104,7 @@ enum { EVENT_OPENED, EVENT_DENIED, EVENT_CUT, EVENT_CLOSED, EVENT_LOGGED };
 struct settings { u32 events; u32 sample; }; // events: a bit for each kind that is told; one of `sample` denials is
 
 _Static_assert(sizeof(struct endpoint) == ENDPOINT_SIZE, "layout.py");
+_Static_assert(sizeof(struct host) == HOST_SIZE, "layout.py");
 _Static_assert(sizeof(struct address_key) == ADDRESS_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct prefix_key) == PREFIX_KEY_SIZE, "layout.py");
 _Static_assert(sizeof(struct address_value) == ADDRESS_VALUE_SIZE, "layout.py");
@@ -112,7 +129,7 @@ struct packet {
 // What a walk needs to go on where the last program stopped: a program follows each branch of its loop, so one walks few
 // rules and tail-calls the next.
 struct walk {
-    struct row row, found; // found: as it was read
+    struct row row, own_row, found; // own_row: of the end on the node's side, at an interface of the node. found: as it was read
     struct packet packet;
     struct endpoint endpoint;
     struct connection_key key;
@@ -124,9 +141,14 @@ struct walk {
     u32 way, ways, is_middle, is_new, is_found, is_live, is_established, is_cached, is_summarized;
     u32 start, size, at, transport, peer, rule_id, logged, stamp, reason; // logged: a rule that is to be told of, or 0
     u16 source, destination;
+    struct host host; // the rest: at an interface of the node
+    struct address_value outer, inner; // who is at its two ends
+    u32 said; // by the list that was walked; WALK: none was
+    u32 stage, behind, is_passing; // behind: the endpoint's interface that it comes from, whose address is translated
 };
 
 BPF_TABLE("hash", u32, struct endpoint, endpoints, 4096);
+BPF_F_TABLE("hash", u32, struct host, hosts, 4096, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct more_key, u32, more_addresses, 16384, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct local_key, u32, locals, 16384, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct address_key, struct address_value, addresses, 524288, BPF_F_NO_PREALLOC);
@@ -141,14 +163,14 @@ BPF_TABLE("lru_hash", struct connection_key, struct connection, openings, OPENIN
 BPF_TABLE("lru_hash", struct verdict_key, u64, verdicts, 65536);
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 BPF_TABLE("percpu_array", u32, struct walk, walks, 1);
-BPF_TABLE("prog", u32, u32, steps, 2);
+BPF_TABLE("prog", u32, u32, steps, 4);
 BPF_TABLE("percpu_array", u32, u64, counters, 32);
 BPF_TABLE("percpu_array", u32, struct rule_count, rule_counts, COUNTED_RULES);
 BPF_TABLE("array", u32, struct settings, settings, 1);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 
 // Of `steps`: programs that another goes on in.
-enum { WALK_RULES, DELIVER };
+enum { WALK_RULES, DELIVER, WALK_HOST, ASK_HOST };
 
 // Order: layout.COUNTERS.
 enum {

@@ -22,6 +22,13 @@
 
 static inline int has_ports(u8 p) { return p == IPPROTO_TCP || p == IPPROTO_UDP || p == 132 || p == 136; }
 
+static inline int is_extension(u8 p) { return p == 0 || p == 43 || p == 44 || p == 51 || p == 60; }
+
+// An ICMP error, which is about another flow.
+static inline int is_error(struct packet *k) {
+    return k->is_v6 ? k->icmp_type >= 1 && k->icmp_type <= 4 : k->icmp_type == 3 || k->icmp_type == 11 || k->icmp_type == 12;
+}
+
 static inline int is_same(struct ip *a, struct ip *b) {
     return !((a->part[0] ^ b->part[0]) | (a->part[1] ^ b->part[1]) | (a->part[2] ^ b->part[2]) | (a->part[3] ^ b->part[3]));
 }
@@ -44,7 +51,9 @@ static inline int take_endpoint(struct endpoint *to, u32 ifindex) {
     return 0;
 }
 
+// Below `e` is the endpoint that only sends from, and gets only for, its own addresses; none at an interface of the node.
 static inline int owns(u32 ifindex, struct endpoint *e, struct ip *address, u32 is_v6) {
+    if (!e) return 1;
     if (is_v6 ? is_same(address, &e->address6) : address->part[0] == e->address4) return 1;
     if (!(e->flags & HAS_MORE_ADDRESSES)) return 0;
     struct more_key key = {.ifindex = ifindex, .is_v6 = is_v6, .address = *address};
@@ -57,7 +66,7 @@ static inline void set_ports(struct packet *k, u16 source, u16 destination, u32 
 }
 
 static inline int is_own_mac(struct endpoint *e, u8 *source) {
-    if (!(e->mac[0] | e->mac[1] | e->mac[2] | e->mac[3] | e->mac[4] | e->mac[5])) return 1;
+    if (!e || !(e->mac[0] | e->mac[1] | e->mac[2] | e->mac[3] | e->mac[4] | e->mac[5])) return 1;
     for (int n = 0; n < ETH_ALEN; n++)
         if (source[n] != e->mac[n]) return 0;
     return 1;
@@ -65,13 +74,13 @@ static inline int is_own_mac(struct endpoint *e, u8 *source) {
 
 // Nearly every packet: TCP or UDP right behind an IPv4 header without options, or an IPv6 header. Read where it lies, which costs a tenth
 // of the helper. NOT_USUAL: nothing is said of it yet.
-static inline int parse_usual(struct __sk_buff *skb, struct endpoint *e, struct packet *k, u32 direction) {
+static inline int parse_usual(struct __sk_buff *skb, struct endpoint *e, struct packet *k, u32 direction, u32 head) {
     void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end, *transport;
     struct ethhdr *ethernet = data;
     struct ip source = {}, destination = {};
     if (skb->vlan_present) return NOT_USUAL;
     if (skb->protocol == bpf_htons(ETH_P_IP)) {
-        struct iphdr *ip = data + ETH_HLEN;
+        struct iphdr *ip = data + head;
         transport = ip + 1;
         if (transport + 8 > end || ip->version != 4 || ip->ihl != 5) return NOT_USUAL;
         if (ip->frag_off & bpf_htons(MORE_FRAGMENTS | FRAGMENT_OFFSET)) return NOT_USUAL;
@@ -79,7 +88,7 @@ static inline int parse_usual(struct __sk_buff *skb, struct endpoint *e, struct 
         source.part[0] = ip->saddr;
         destination.part[0] = ip->daddr;
     } else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-        struct ipv6hdr *ip = data + ETH_HLEN;
+        struct ipv6hdr *ip = data + head;
         transport = ip + 1;
         if (transport + 8 > end || ip->version != 6) return NOT_USUAL;
         k->protocol = ip->nexthdr;
@@ -102,7 +111,7 @@ static inline int parse_usual(struct __sk_buff *skb, struct endpoint *e, struct 
     }
     if (!owns(skb->ifindex, e, &k->local, k->is_v6)) return k->is_v6 ? NOT_USUAL : SPOOFED;
     set_ports(k, ports[0], ports[1], direction);
-    k->length = skb->len - ETH_HLEN;
+    k->length = skb->len - head;
     k->is_usual = 1;
     return 0;
 }
@@ -150,8 +159,7 @@ static inline int parse_icmp(struct __sk_buff *skb, struct endpoint *e, struct p
         k->local_port = k->remote_port = (icmp[4] << 8) | icmp[5];
         return 0;
     }
-    u32 is_error = k->is_v6 ? icmp[0] >= 1 && icmp[0] <= 4 : icmp[0] == 3 || icmp[0] == 11 || icmp[0] == 12;
-    if (is_error) return parse_about(skb, e, k, at + 8, direction);
+    if (is_error(k)) return parse_about(skb, e, k, at + 8, direction);
     k->local_port = (icmp[0] << 8) | icmp[1];
     k->remote_port = ~k->local_port; // an echo's two are equal
     return 0;
@@ -195,6 +203,7 @@ static inline int judge_neighbour(struct __sk_buff *skb, struct endpoint *e, str
     u8 hops;
     struct ip target;
     if (bpf_skb_load_bytes(skb, at - sizeof(struct ipv6hdr) + 7, &hops, 1) || hops != 255) return LINK_LOCAL;
+    if (!e) return NEIGHBOUR;
     if (direction == INGRESS) return k->icmp_type == REDIRECT ? LINK_LOCAL : NEIGHBOUR;
     if (k->icmp_type == ROUTER_ADVERTISEMENT || k->icmp_type == REDIRECT) return SPOOFED; // an endpoint is nobody's router
     u32 is_unset = !(k->local.part[0] | k->local.part[1] | k->local.part[2] | k->local.part[3]);
@@ -224,7 +233,7 @@ static inline int parse_v6(struct __sk_buff *skb, struct endpoint *e, struct pac
     if (!owns(skb->ifindex, e, &k->local, 1)) return is_link_local(&k->local) || is_multicast(&k->local) ? LINK_LOCAL : SPOOFED;
     int n = 0;
     for (; n < EXTENSIONS; n++) {
-        if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60) break;
+        if (!is_extension(next)) break;
         u8 part[8]; // of every kind: the next header, its own length
         if (bpf_skb_load_bytes(skb, at, part, 8)) return MALFORMED;
         if (next == 43 && part[3]) return MALFORMED; // the packet would go on to somebody else (RFC 5095)
@@ -245,6 +254,7 @@ static inline int parse_v6(struct __sk_buff *skb, struct endpoint *e, struct pac
 
 // ARP between an endpoint and its node. It speaks for itself only.
 static inline int judge_arp(struct __sk_buff *skb, struct endpoint *e, u32 at, u32 direction) {
+    if (!e) return NEIGHBOUR;
     struct { u16 hardware, protocol; u8 lengths[2]; u16 operation; u8 mac[6]; u8 ip[4]; } __attribute__((packed)) arp;
     if (bpf_skb_load_bytes(skb, at, &arp, sizeof(arp))) return MALFORMED;
     if (direction == INGRESS) return NEIGHBOUR;
@@ -254,11 +264,11 @@ static inline int judge_arp(struct __sk_buff *skb, struct endpoint *e, u32 at, u
     return NEIGHBOUR;
 }
 
-// Any packet. NEIGHBOUR when it passes and belongs to no flow.
-static inline int parse(struct __sk_buff *skb, struct endpoint *e, struct packet *k, u32 direction) {
-    u32 at = ETH_HLEN;
+// Any packet, whose Ethernet header has `head` bytes. NEIGHBOUR when it passes and belongs to no flow.
+static inline int parse(struct __sk_buff *skb, struct endpoint *e, struct packet *k, u32 direction, u32 head) {
+    u32 at = head;
     u8 mac[ETH_ALEN];
-    if (direction == EGRESS && (bpf_skb_load_bytes(skb, ETH_ALEN, mac, ETH_ALEN) || !is_own_mac(e, mac))) return SPOOFED;
+    if (e && direction == EGRESS && (bpf_skb_load_bytes(skb, ETH_ALEN, mac, ETH_ALEN) || !is_own_mac(e, mac))) return SPOOFED;
     u16 type = skb->protocol;
     for (int tags = 0; tags < 2; tags++) {
         if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;

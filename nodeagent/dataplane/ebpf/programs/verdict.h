@@ -10,15 +10,14 @@ enum { DENY, ALLOW, WALK }; // verdicts; of rules, from GOES_ON on the walk goes
 // gives up at 8,192 that wait. Each gives 1 or 0.
 static inline u32 differs(u32 a, u32 b) { u32 x = a ^ b; return (x | -x) >> 31; }
 static inline u32 outside(u32 value, u32 low, u32 high) { return ((value - low) | (high - value)) >> 31; }
-static inline u32 lacks(struct row *row, u16 bit) {
-    return (~(row->words[(bit >> 6) & (ROW_WORDS - 1)] >> (bit & 63))) & 1;
-}
+static inline u32 lacks(u64 *words, u16 bit) { return (~(words[(bit >> 6) & (ROW_WORDS - 1)] >> (bit & 63))) & 1; }
 
-// `transport`: 1 for ICMP, 2 for a protocol with ports, else 0.
-static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 transport, u32 ports) {
+// `transport`: 1 for ICMP, 2 for a protocol with ports, else 0. `has_own`: a rule may ask the row that is behind `row`.
+static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 transport, u32 ports, u32 has_own) {
     u32 f = r->flags, source = ports >> 16, destination = ports & 0xffff;
-    u32 miss = ((f >> 4) & lacks(row, r->bit)) | ((f >> 5) & lacks(row, r->net_bit));
-    miss |= ((f >> 6) & (lacks(row, r->not_bit) ^ 1)) | ((f >> 7) & (lacks(row, r->not_net_bit) ^ 1));
+    u64 *words = row->words + (has_own ? (r->is_own & 1) * (sizeof(struct row) / 8) : 0); // its neighbour in struct walk
+    u32 miss = ((f >> 4) & lacks(words, r->bit)) | ((f >> 5) & lacks(words, r->net_bit));
+    miss |= ((f >> 6) & (lacks(words, r->not_bit) ^ 1)) | ((f >> 7) & (lacks(words, r->not_net_bit) ^ 1));
     miss |= differs(r->protocol, 0) & (differs(r->protocol, k->protocol) ^ f);
     u32 other_icmp = (differs(r->icmp_type, 0xffff) & differs(r->icmp_type, k->icmp_type)) |
                      (differs(r->icmp_code, 0xffff) & differs(r->icmp_code, k->icmp_code));
@@ -28,8 +27,23 @@ static inline u32 misses(struct rule *r, struct row *row, struct packet *k, u32 
     return miss & 1;
 }
 
-// Adds the row of an identity, or of a prefix, to that of the walk; 0 when it could not be read. None is an empty one.
-static inline int add_row(struct walk *w, u32 bank, u32 number, u32 is_prefix) {
+// Who is at an address, and the prefix around it; 0 when it could not be read.
+static inline int take_end(struct address_value *to, u32 bank, u32 is_v6, struct ip *address) {
+    u32 space = bank << 1 | is_v6;
+    to->identity = WORLD;
+    to->prefix = 0;
+    int known = take_address(to, space, address);
+    if (known < 0) return 0;
+    if (!known) {
+        struct prefix_key key = {.length = is_v6 ? 160 : 64, .space = space, .address = *address};
+        u32 *prefix = prefixes.lookup(&key);
+        if (prefix) to->prefix = *prefix;
+    }
+    return 1;
+}
+
+// Adds the row of an identity, or of a prefix, to one of the walk's; 0 when it could not be read. None is an empty one.
+static inline int add_row(struct walk *w, struct row *to, u32 bank, u32 number, u32 is_prefix) {
     struct row_key key = {.bank = bank, .number = number};
     for (int n = 0; n < READS; n++) {
         struct row *from = is_prefix ? prefix_rows.lookup(&key) : identity_rows.lookup(&key);
@@ -42,10 +56,17 @@ static inline int add_row(struct walk *w, u32 bank, u32 number, u32 is_prefix) {
         }
         if (from->seal != seal) continue;
 #pragma unroll
-        for (int word = 0; word < ROW_WORDS; word++) w->row.words[word] |= w->found.words[word];
+        for (int word = 0; word < ROW_WORDS; word++) to->words[word] |= w->found.words[word];
         return 1;
     }
     return 0;
+}
+
+// The row of an end; 0 when it could not be read.
+static inline int take_row(struct walk *w, struct row *to, u32 bank, struct address_value *end) {
+    __builtin_memset(to, 0, sizeof(*to));
+    if (!add_row(w, to, bank, end->identity, 0)) return 0;
+    return !end->prefix || add_row(w, to, bank, end->prefix, 1);
 }
 
 // Prepares the walk of the endpoint's list for a connection opened in `way`: ALLOW or DENY when that is known at once.
@@ -58,15 +79,8 @@ static inline int prepare(struct walk *w, u32 way) {
     w->rule_id = w->logged = 0;
     w->start = way ? e->start[1] : e->start[0];
     w->size = total & COUNT_MASK;
-    u32 space = e->bank << 1 | k->is_v6;
-    struct address_value peer = {.identity = WORLD, .prefix = 0};
-    int known = take_address(&peer, space, &k->remote);
-    if (known < 0) return DENY;
-    if (!known) {
-        struct prefix_key pk = {.length = k->is_v6 ? 160 : 64, .space = space, .address = k->remote};
-        u32 *prefix = prefixes.lookup(&pk);
-        if (prefix) peer.prefix = *prefix;
-    }
+    struct address_value peer;
+    if (!take_end(&peer, e->bank, k->is_v6, &k->remote)) return DENY;
     w->peer = peer.identity;
     if (peer.identity == HOST && way == INGRESS) return ALLOW;
     if (total == 0) return ALLOW;
@@ -86,9 +100,7 @@ static inline int prepare(struct walk *w, u32 way) {
         w->cached = vk;
     }
     // One merged row: half the work per rule.
-    __builtin_memset(&w->row, 0, sizeof(w->row));
-    if (!add_row(w, e->bank, peer.identity, 0)) return DENY;
-    return !peer.prefix || add_row(w, e->bank, peer.prefix, 1) ? WALK : DENY;
+    return take_row(w, &w->row, e->bank, &peer) ? WALK : DENY;
 }
 
 // A connection that may be opened.
@@ -98,18 +110,22 @@ static inline int remember(struct __sk_buff *skb, struct walk *w) {
     return pass(skb, w, &w->connection);
 }
 
+// Tells of the last rule that logs of those that were met.
+static inline void tell_logged(struct walk *w) {
+    if (!w->logged) return;
+    u32 rule_id = w->rule_id;
+    w->rule_id = w->logged;
+    count_rule(w->logged, w->packet.length);
+    tell(w, EVENT_LOGGED, &w->connection);
+    w->rule_id = rule_id;
+}
+
 // Ends the judging of a packet: remembers or forgets its connection.
 static inline int finish(struct __sk_buff *skb, struct walk *w, int verdict) {
     struct packet *k = &w->packet;
     struct connection *c = &w->connection, *standing = 0;
     u32 mine = w->mine & 1;
-    if (w->logged) {
-        u32 rule_id = w->rule_id;
-        w->rule_id = w->logged;
-        count_rule(w->logged, k->length);
-        tell(w, EVENT_LOGGED, c);
-        w->rule_id = rule_id;
-    }
+    tell_logged(w);
     struct side own = {.ifindex = w->ifindex, .epoch = w->endpoint.epoch, .stamp = w->stamp, .rule_id = w->rule_id};
     if (verdict == DENY) {
         count_rule(w->rule_id, k->length);
@@ -163,19 +179,17 @@ static inline u32 is_passed_over(struct summary *s, struct row *row) {
     return common == 0 && s->words[0] != ~0ull; // a row may have no bit at all
 }
 
-int walk_rules(struct __sk_buff *skb) {
-    u32 zero = 0;
-    struct walk *w = walks.lookup(&zero);
-    if (!w) return TC_ACT_SHOT;
+// Walks on in the list, `chunk` rules at most: WALK when more are left. Its end allows, by no rule.
+static inline u32 walk_on(struct walk *w, int chunk, u32 has_own) {
     u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
     u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized, logged = w->logged;
-    for (int n = 0; n < CHUNK; n++) {
+    for (int n = 0; n < chunk; n++) {
         if (at >= size) {
             verdict = ALLOW; // every tier passed
             break;
         }
         u32 index = start + at;
-        if (is_summarized && !(at % BLOCK)) {
+        if (!has_own && is_summarized && !(at % BLOCK)) {
             u32 block = index / BLOCK;
             struct summary *s = summaries.lookup(&block);
             if (s && is_passed_over(s, &w->row)) {
@@ -184,9 +198,9 @@ int walk_rules(struct __sk_buff *skb) {
             }
         }
         struct rule *r = rules.lookup(&index);
-        if (!r) return TC_ACT_SHOT;
+        if (!r) return DENY;
         at++;
-        if (misses(r, &w->row, &w->packet, transport, ports)) continue;
+        if (misses(r, &w->row, &w->packet, transport, ports, has_own)) continue;
         if (r->action < GOES_ON) {
             verdict = r->action;
             w->rule_id = r->rule_id;
@@ -202,5 +216,12 @@ int walk_rules(struct __sk_buff *skb) {
         u64 answer = (u64)w->rule_id << 1 | verdict;
         verdicts.update(&vk, &answer);
     }
-    return judge(skb, w, verdict);
+    return verdict;
+}
+
+int walk_rules(struct __sk_buff *skb) {
+    u32 zero = 0;
+    struct walk *w = walks.lookup(&zero);
+    if (!w) return TC_ACT_SHOT;
+    return judge(skb, w, walk_on(w, CHUNK, 0));
 }

@@ -17,7 +17,7 @@ from nodeagent.dataplane.ebpf.plan import MARK, Standing
 from nodeagent.dataplane.ebpf.writes import Delete, Update, Write, needed
 
 ORDER = (
-    "identity_rows", "prefix_rows", "prefixes", "addresses", "rules", "summaries", "stamps", "more_addresses", "endpoints", "locals",
+    "identity_rows", "prefix_rows", "prefixes", "addresses", "rules", "summaries", "stamps", "more_addresses", "endpoints", "hosts", "locals",
 )  # fmt: skip
 """Maps that are compared; what is missing is written in this order."""
 ARRAYS = frozenset({"rules", "summaries", "stamps"})
@@ -123,6 +123,8 @@ def written(name: str, standing: Standing) -> Iterator[tuple[bytes, bytes]]:
         case "endpoints":
             yield MARK, layout.mark(standing.bank_number, standing.epoch)
             yield from ((layout.NUMBER.pack(index), e.value) for index, e in standing.entries.items())
+        case "hosts":
+            yield from ((layout.NUMBER.pack(index), e.value) for index, e in standing.hosts.items())
         case "more_addresses":
             yield from ((key, layout.NUMBER.pack(1)) for key in standing.more)
         case "locals":

@@ -54,9 +54,7 @@ class Maps:
         identity, prefix = self.peer(bank, peer)
         if (identity == HOST and direction is Direction.INGRESS) or count == 0:
             return Verdict.ALLOW
-        row = self.row("identity_rows", bank, identity) | (
-            self.row("prefix_rows", bank, prefix) if prefix else 0
-        )
+        row = self.merged(bank, identity, prefix)
         at, size = 0, count & 0xFFFF
         while at < size:
             if (
@@ -73,6 +71,43 @@ class Maps:
                     return Verdict(int(rule.action))
                 at = rule.next_tier
         return Verdict.ALLOW
+
+    def judge_host(
+        self, index: int, direction: Direction, outer: Address, inner: Address, packet: Packet
+    ) -> Verdict:
+        """The same at an interface of the node; without an entry nothing is asked. What is not for an address of the node goes on."""
+        raw = self.held["hosts"].get(layout.NUMBER.pack(index))
+        if raw is None:
+            return Verdict.ALLOW
+        own_index, bank, epoch, _, *numbers = layout.HOST.unpack(raw)
+        assert (own_index, numbers[-1]) == (index, epoch)
+        (identity, prefix), far = self.peer(bank, outer), self.peer(bank, inner)
+        rows = self.merged(bank, identity, prefix), self.merged(bank, *far)
+        for stage in (0, 1, 3 if far[0] == HOST else 2):
+            place = stage * 2 + direction
+            start, size = numbers[place], numbers[layout.HOST_LISTS + place] & 0xFFFF
+            at = 0
+            while at < size:
+                rule = self.rule(start + at)
+                at += 1
+                if matches(rule, rows[rule.is_own], packet):
+                    if not rule.action.goes_on:
+                        return Verdict(int(rule.action))
+                    at = rule.next_tier
+        return Verdict.ALLOW
+
+    def remembered_host(self, index: int, outer: Address, inner: Address) -> object:
+        """What a connection there keeps."""
+        raw = self.held["hosts"].get(layout.NUMBER.pack(index))
+        if raw is None:
+            return "nothing"
+        places = [layout.NUMBER.pack(layout.stamp_of(address)) for address in (outer, inner)]
+        stamps = [layout.NUMBER.unpack(self.held["stamps"].get(place, bytes(4)))[0] for place in places]
+        return layout.HOST.unpack(raw)[2], sum(stamps)
+
+    def merged(self, bank: int, identity: int, prefix: int) -> int:
+        bits = self.row("identity_rows", bank, identity)
+        return bits | self.row("prefix_rows", bank, prefix) if prefix else bits
 
     def is_passed_over(self, index: int, row: int) -> bool:
         raw = self.held["summaries"][layout.NUMBER.pack(index // layout.BLOCK)]
@@ -113,12 +148,12 @@ class Maps:
         (bit, not_bit, net_bit, not_net_bit, *rest) = layout.RULE.unpack(
             self.held["rules"][layout.NUMBER.pack(index)]
         )
-        source_low, source_high, low, high, protocol, flags, action, _, icmp_type, icmp_code, following, number = rest  # fmt: skip
+        source_low, source_high, low, high, protocol, flags, action, is_own, icmp_type, icmp_code, following, number = rest  # fmt: skip
         return CompiledRule(
             action=RuleAction(action), bit=bit, not_bit=not_bit, net_bit=net_bit, not_net_bit=not_net_bit, protocol=protocol,
             is_protocol_negated=bool(flags & 1), source_ports=(source_low, source_high), destination_ports=(low, high),
             icmp_type=-1 if icmp_type == 0xFFFF else icmp_type, icmp_code=-1 if icmp_code == 0xFFFF else icmp_code,
-            is_icmp_negated=bool(flags & 4), next_tier=following, rule_id=number - 1,
+            is_icmp_negated=bool(flags & 4), next_tier=following, rule_id=number - 1, is_own=bool(is_own),
         )  # fmt: skip
 
 

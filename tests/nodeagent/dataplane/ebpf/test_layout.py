@@ -3,6 +3,7 @@
 import ctypes
 import re
 import struct
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -57,7 +58,7 @@ def wire6(address: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "packed"),
     [
-        ("endpoint", layout.ENDPOINT), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
+        ("endpoint", layout.ENDPOINT), ("host", layout.HOST), ("address_key", layout.ADDRESS_KEY), ("address_value", layout.ADDRESS_VALUE),
         ("prefix_key", layout.PREFIX_KEY), ("row_key", layout.ROW_KEY), ("row", layout.ROW), ("rule", layout.RULE),
         ("more_key", layout.MORE_KEY), ("connection_key", layout.CONNECTION_KEY), ("connection", layout.CONNECTION),
         ("event", layout.EVENT), ("rule_count", layout.RULE_COUNT), ("settings", layout.SETTINGS),
@@ -195,15 +196,38 @@ def test_the_bank_of_a_key_is_where_the_sweep_looks() -> None:
     assert layout.bank_in("prefix_rows", layout.ROW_KEY.pack(7, 1)) == 7
 
 
+def test_a_lists_flags_say_how_many_of_its_first_rules_ask_for_ports_of_a_protocol() -> None:
+    def of_ports(*lines: CompiledRule) -> int:
+        return layout.list_flags(lines) >> layout.PORTS_SHIFT & layout.PORTS_MOST
+
+    deny = CompiledRule(action=RuleAction.DENY)
+    there = CompiledRule(action=RuleAction.PASS, next_tier=9, protocol=6, destination_ports=(22, 22))
+    back = CompiledRule(action=RuleAction.PASS, next_tier=9, protocol=17, source_ports=(53, 53))
+    others = (
+        deny, replace(there, protocol=0), replace(there, is_protocol_negated=True), CompiledRule(action=RuleAction.DENY, protocol=6),
+    )  # fmt: skip
+    for other in others:
+        assert of_ports(there, back, other, there) == 2
+        assert of_ports(other, there) == 0
+    assert of_ports(*(there,) * 40) == layout.PORTS_MOST
+    assert layout.list_flags((there,) * 40) & 0xFFFF == 0
+
+
+def test_it_is_said_of_a_list_whether_it_asks_of_the_end_on_the_nodes_side() -> None:
+    deny = CompiledRule(action=RuleAction.DENY)
+    assert not layout.list_flags((deny,)) & layout.ASKS_OWN
+    assert layout.list_flags((deny, replace(deny, is_own=True))) & layout.ASKS_OWN
+
+
 def test_answers_are_kept_only_where_their_key_says_all_that_was_asked() -> None:
     allow = RuleAction.ALLOW
     plain = CompiledRule(action=allow, protocol=6, destination_ports=(1, 2))
-    assert layout.list_flags((plain,)) == layout.IS_CACHEABLE
+    assert layout.list_flags((plain,)) & layout.IS_CACHEABLE
     for asks_more in (
         CompiledRule(action=allow, source_ports=(1, 2)), CompiledRule(action=allow, icmp_type=8), CompiledRule(action=allow, icmp_code=0),
         CompiledRule(action=allow, is_icmp_negated=True),
     ):  # fmt: skip
-        assert layout.list_flags((plain, asks_more)) == 0
+        assert not layout.list_flags((plain, asks_more)) & layout.IS_CACHEABLE
 
 
 def test_an_empty_list_is_known_by_its_count() -> None:

@@ -9,22 +9,24 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.identities import WORLD, IdentityNumber
+from federation.identities import HOST, WORLD, IdentityNumber
 from federation.policy.tables import (
     NO_BIT,
     CompiledRule,
     Direction,
+    HostClasses,
     RuleAction,
     RuleReference,
     Tables,
     Verdict,
 )
-from federation.policy.walk import Packet, peer_row, walk
+from federation.policy.walk import Crossing, Packet, peer_row, walk, walk_host
 from nodeagent.dataplane.ebpf import arena, layout, plan
+from nodeagent.dataplane.ebpf.hosts import faces
 from nodeagent.dataplane.ebpf.layout import Extent
-from nodeagent.dataplane.ebpf.plan import Place, Planner
+from nodeagent.dataplane.ebpf.plan import HostPlace, Place, Planner
 from nodeagent.dataplane.ebpf.writes import Delete, Sweep, Update
-from nodeagent.drivers import ANYTHING, Address, DesiredPolicy, Touched
+from nodeagent.drivers import ANYTHING, Address, DesiredPolicy, HostAttachment, Touched
 
 ADDRESSES: list[Address] = [
     IPv4Address("10.0.0.0"),
@@ -42,20 +44,24 @@ ALLOW, DENY, PASS, LOG = RuleAction.ALLOW, RuleAction.DENY, RuleAction.PASS, Rul
 NEVER = CompiledRule(action=DENY, bit=0, protocol=132)
 """Matches no packet of those; a row without the bit passes over blocks of it."""
 PROBES = list(product((1, 2, 3), Direction, PEERS, PACKETS))
+HOST_PROBES = list(product((5, 6), Direction, PEERS[1:4], [*ADDRESSES[:2], PEERS[-1]], PACKETS))
+"""Of interfaces of the node: who is outside, and who on the node's side."""
 State = tuple[DesiredPolicy, dict[int, tuple[Address, int]]]
-"""The desired policy, and per interface's index its endpoint's address and class."""
+"""The desired policy, whose host endpoints' interfaces are called by their indexes; and per interface's index its endpoint's address and
+class."""
 
 bits = st.sampled_from([NO_BIT, 0, 1, 70])
 
 
 @st.composite
-def lists(draw: st.DrawFn) -> tuple[CompiledRule, ...]:
+def lists(draw: st.DrawFn, *, of_host: bool = False) -> tuple[CompiledRule, ...]:
     before = draw(st.sampled_from([(), (), (), (NEVER,) * layout.SUMMARIZED_FROM]))
     size = len(before) + draw(st.integers(0, 4))
     return before + tuple(
         CompiledRule(
             action=(action := draw(st.sampled_from([ALLOW, DENY, PASS, LOG]))),
             bit=draw(bits), net_bit=draw(bits), not_bit=draw(bits),
+            is_own=of_host and action is PASS and draw(st.booleans()),
             protocol=draw(st.sampled_from([0, 6, 17])), next_tier=draw(st.integers(n + 1, size)) if action.goes_on else 0, rule_id=n,
         )
         for n in range(len(before), size)
@@ -67,19 +73,29 @@ def states(draw: st.DrawFn) -> State:
     row = st.sampled_from([0, 1, 2, 3, 1 << 70, (1 << 70) | 1])
     numbers = [IdentityNumber(300 + n) for n in range(3)]
     classes = draw(st.lists(st.tuples(lists(), lists()), min_size=1, max_size=3))
+    number_of_endpoint = st.integers(0, len(classes) - 1)
+    of_host = st.one_of(st.just(()), lists(of_host=True))
+    classes += draw(st.lists(st.tuples(of_host, of_host), min_size=2, max_size=2))
+    classes.append((draw(of_host), ()))
+    number = st.integers(0, len(classes) - 2)
+    host = st.builds(
+        HostClasses, untracked=number, pre_dnat=st.just(len(classes) - 1), forward=number, normal=number
+    )
     tables = Tables(
         bit_count=71,
         identity_rows=draw(st.dictionaries(st.sampled_from([*numbers, WORLD]), row)),
         prefix_rows=draw(st.dictionaries(st.sampled_from(NETS), row)),
         classes=tuple(classes),
     )
-    addresses = draw(st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from(numbers)))
+    addresses = draw(st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from([*numbers, HOST])))
     placed = draw(
-        st.dictionaries(
-            st.integers(1, 3), st.tuples(st.sampled_from(ADDRESSES), st.integers(0, len(classes) - 1))
-        )
+        st.dictionaries(st.integers(1, 3), st.tuples(st.sampled_from(ADDRESSES), number_of_endpoint))
     )
-    return DesiredPolicy(tables=tables, addresses=addresses), placed
+    hosts = tuple(
+        HostAttachment(host_endpoint="dc1//h", interface=str(index), classes=each)
+        for index, each in draw(st.dictionaries(st.integers(5, 6), host)).items()
+    )
+    return DesiredPolicy(tables=tables, addresses=addresses, hosts=hosts), placed
 
 
 def places(state: State) -> dict[int, Place]:
@@ -91,7 +107,11 @@ def places(state: State) -> dict[int, Place]:
 
 
 def planned(planner: Planner, state: State, touched: Touched = ANYTHING) -> plan.Plan:
-    return planner.plan(state[0], places(state), touched)
+    return planner.plan(state[0], places(state), touched, host_places(state))
+
+
+def host_places(state: State) -> dict[int, HostPlace]:
+    return {int(h.interface): HostPlace(faces.lists_of(state[0].tables, h.classes)) for h in state[0].hosts}
 
 
 def adopted(maps: Any) -> Planner:
@@ -107,13 +127,33 @@ def expected(state: State) -> dict[Any, Verdict]:
         index, direction, peer, packet = probe
         said[probe] = Verdict.DENY
         if index in placed:
-            row = peer_row(desired.tables, desired.addresses.get(peer, WORLD), peer)
+            identity = desired.addresses.get(peer, WORLD)
+            row = peer_row(desired.tables, identity, peer)
             said[probe] = walk(desired.tables, placed[index][1], direction, row, packet)[0]
+            if identity == HOST and direction is Direction.INGRESS:
+                said[probe] = Verdict.ALLOW
+    return {**said, **expected_at_hosts(desired)}
+
+
+def expected_at_hosts(desired: DesiredPolicy) -> dict[Any, Verdict]:
+    """At an interface of the node nothing is asked without a host endpoint."""
+    said: dict[Any, Verdict] = dict.fromkeys(HOST_PROBES, Verdict.ALLOW)
+    classes = {int(host.interface): host.classes for host in desired.hosts}
+    for probe in HOST_PROBES:
+        index, direction, outer, inner, packet = probe
+        ends = [(a, desired.addresses.get(a, WORLD)) for a in (outer, inner)]
+        row, own_row = (peer_row(desired.tables, identity, address) for address, identity in ends)
+        crossing = Crossing(
+            direction=direction, row=row, own_row=own_row, packet=packet, is_forwarded=ends[1][1] != HOST
+        )
+        if index in classes:
+            said[probe] = walk_host(desired.tables, classes[index], crossing)[0]
     return said
 
 
 def judged(maps: Any) -> dict[Any, Verdict]:
-    return {probe: maps.judge(*probe) for probe in PROBES}
+    said = {probe: maps.judge(*probe) for probe in PROBES}
+    return {**said, **{probe: maps.judge_host(*probe) for probe in HOST_PROBES}}
 
 
 def run(maps: Any, sequence: Iterable[State], planner: Planner | None = None) -> Planner:
@@ -149,17 +189,22 @@ def test_where_a_verdict_changes_what_was_remembered_is_judged_again(
     """A connection remembers its endpoint's epoch and the stamp of the peer's address; a cached answer the epoch and the identity."""
     maps, planner = new_maps(), Planner()
     for state in sequence:
-        before = {
-            probe: (verdict, *maps.remembered(probe[0], probe[2])) for probe, verdict in judged(maps).items()
-        }
+        before = {probe: (verdict, *remembered(maps, probe)) for probe, verdict in judged(maps).items()}
         for write in planned(planner, state).writes:
             maps.apply(write)
         for probe, verdict in judged(maps).items():
             old, connection, answer = before[probe]
             if verdict != old:
-                now = maps.remembered(probe[0], probe[2])
+                now = remembered(maps, probe)
                 assert now[0] != connection, probe
-                assert now[1] != answer, probe
+                assert now[1] != answer or answer is None, probe
+
+
+def remembered(maps: Any, probe: Any) -> tuple[object, object]:
+    if probe in HOST_PROBES:
+        return maps.remembered_host(probe[0], probe[2], probe[3]), None
+    kept: tuple[object, object] = maps.remembered(probe[0], probe[2])
+    return kept
 
 
 @settings(max_examples=60, deadline=None)
@@ -176,7 +221,7 @@ def test_only_the_last_state_matters(new_maps: Any, sequence: list[State]) -> No
         maps = new_maps()
         run(maps, order)
         assert judged(maps) == expected(last)
-        kept = ("endpoints", "more_addresses", "addresses", "prefixes", "identity_rows")
+        kept = ("endpoints", "hosts", "more_addresses", "addresses", "prefixes", "identity_rows")
         sizes.append({name: len(maps.held[name]) for name in kept})
         rows = {layout.NUMBER.unpack(value)[0] for value in maps.held["prefixes"].values()}
         assert len(maps.held["prefix_rows"]) == len(rows), "a row that no prefix leads to"
@@ -333,6 +378,63 @@ def test_what_changes_rows_and_lists_together_is_written_beside_what_stands(maps
     tables = Tables(bit_count=2, identity_rows={IdentityNumber(300): 2}, classes=((rules, ()),))
     other = DesiredPolicy(tables=tables, addresses={ADDRESSES[0]: IdentityNumber(300)})
     assert planned(planner, (other, {1: (ADDRESSES[1], 0)})).is_rebuilt
+
+
+def host_state(outer_row: int, inner_row: int, **more: Any) -> State:
+    """At interface 5 what is outside is let in when it has bit 0 and the end on the node's side bit 1."""
+    outer, inner = IdentityNumber(300), IdentityNumber(301)
+    lines = (
+        CompiledRule(action=PASS, is_own=True, not_bit=1, next_tier=2),
+        CompiledRule(action=ALLOW, bit=0),
+        CompiledRule(action=DENY),
+    )
+    tables = Tables(
+        bit_count=2,
+        identity_rows={outer: outer_row, inner: inner_row},
+        classes=(((), ()), (lines, lines)),
+    )
+    classes = HostClasses(untracked=0, pre_dnat=0, forward=1, normal=0)
+    known = {ADDRESSES[1]: outer, ADDRESSES[2]: more.get("inner", inner)}
+    host = HostAttachment(host_endpoint="dc1//h", interface="5", classes=classes)
+    return DesiredPolicy(tables=tables, addresses=known, hosts=more.get("hosts", (host,))), {}
+
+
+def test_rows_of_both_ends_of_what_passes_through_are_never_shown_half(maps: Any) -> None:
+    probe = (5, Direction.INGRESS, ADDRESSES[1], ADDRESSES[2], PACKETS[0])
+    planner = run(maps, [host_state(1, 0)])
+    assert maps.judge_host(*probe) is Verdict.DENY
+    todo = planned(planner, host_state(0, 2))
+    assert todo.is_rebuilt, "with the new row at one end only it would be let in"
+    planner = run(maps, [host_state(1, 2)], Planner())
+    assert maps.judge_host(*probe) is Verdict.ALLOW
+    assert not planned(planner, host_state(0, 2)).is_rebuilt, "only the outer end's row changes"
+    planner = run(maps, [host_state(1, 2)], Planner())
+    assert planned(planner, host_state(1, 2, inner=HOST)).is_rebuilt, "an address becomes the node's own"
+
+
+def test_an_interface_of_the_node_is_open_before_anything_else_of_it_goes(maps: Any) -> None:
+    planner = run(maps, [host_state(0, 2)])
+    todo = planned(planner, host_state(0, 2, hosts=()))
+    assert kinds(todo)[0] == "remove hosts"
+    for write in todo.writes:
+        maps.apply(write)
+    assert maps.held["hosts"] == {}
+    again = planned(planner, host_state(0, 2))
+    assert [kind for kind in kinds(again) if kind in ("write rules", "write hosts")] == [
+        "write rules",
+        "write hosts",
+    ]
+
+
+def test_an_interface_of_the_node_whose_lists_find_no_room_is_left_open_and_said_so() -> None:
+    def long(number: int) -> tuple[CompiledRule, ...]:
+        return tuple(CompiledRule(action=ALLOW, rule_id=number) for _ in range(layout.MAX_RULES))
+
+    planner = Planner()
+    hosts = {n + 1: HostPlace(tuple(long(8 * n + m) for m in range(8))) for n in range(8)}
+    todo = planner.plan(DesiredPolicy(), {}, hosts=hosts)
+    assert len(todo.without_room) == 1
+    assert planner.standing.hosts.keys() == hosts.keys() - todo.without_room
 
 
 def test_epochs_and_banks_never_come_back_even_when_the_newest_endpoint_is_gone(maps: Any) -> None:

@@ -78,6 +78,24 @@ def test_a_connection_is_seen_from_the_ends_that_were_judged_here() -> None:
     assert (str(seen.local), str(seen.remote), seen.index) == ("10.1.2.4", "10.1.2.3", 4)
 
 
+def test_a_connection_may_be_seen_from_its_other_end() -> None:
+    one, other = (IPv4Address(text).packed.ljust(16, b"\0") for text in ("10.1.2.3", "10.1.2.4"))
+    key = layout.CONNECTION_KEY.pack(one, other, 5, 6, 17, 0)
+    value = layout.CONNECTION.pack(9, 8, 100, 200, 1, 2, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    (seen,) = decode.connections(key, value)
+    turned = decode.turned(seen)
+    assert (str(turned.local), turned.local_port, turned.direction) == ("10.1.2.4", 6, Direction.INGRESS)
+    assert (turned.bytes, turned.packets) == ((100, 200), (1, 2))
+    assert decode.turned(turned) == seen
+
+
+def test_an_interface_of_the_node_is_read_as_it_is_packed() -> None:
+    lists = [layout.Extent(start * 64, start) for start in range(layout.HOST_LISTS)]
+    seen = decode.host(layout.host(5, (2, 9), lists, is_bare=True, safe=11))
+    assert (seen.bank, seen.epoch) == (2, 9)
+    assert [(e.start, e.size) for e in seen.lists][1:] == [(e.start, e.size) for e in lists][1:]
+
+
 def test_an_event_is_read_as_the_programs_write_it() -> None:
     one, other = (IPv4Address(text).packed.ljust(16, b"\0") for text in ("10.1.2.3", "10.1.2.4"))
     numbers = (3, 7, 300, 301, 0, 250, 1, 2, 8080, 50000, 6, 0, 1, 1, 0, 2)

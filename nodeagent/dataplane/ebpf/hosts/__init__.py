@@ -1,0 +1,1 @@
+"""What the node's own interfaces are asked: its host endpoints."""
