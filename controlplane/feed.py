@@ -18,8 +18,6 @@ from federation.errors import Unavailable
 
 POLL_SECONDS = 0.5
 """How late this replica may learn of a change that another one wrote, when its notification was lost."""
-PATIENCE_SECONDS = 5.0
-"""How long one look at the database may take."""
 LOG = structlog.get_logger(__name__)
 
 
@@ -51,17 +49,11 @@ class Feed:
     async def catch_up(self) -> None:
         """Publish what the log holds beyond what the hub knows. Raises Unavailable."""
         try:
-            async with (
-                asyncio.timeout(PATIENCE_SECONDS),
-                self._catching_up,
-                self._database.reading() as connection,
-            ):
+            async with self._catching_up, self._database.reading() as connection:
                 await self._take(connection)
-        except (Unavailable, TimeoutError) as error:
+        except Unavailable as error:
             self.lose(error)
-            if isinstance(error, Unavailable):
-                raise
-            raise Unavailable("the database does not answer in time", hint="try again") from error
+            raise
         self._find()
 
     async def follow(self) -> None:

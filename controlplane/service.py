@@ -266,13 +266,13 @@ class ControlPlane:
         if self.feed.stale_seconds is not None:
             return
         try:
-            async with asyncio.timeout(LOOK_SECONDS), self.database.reading() as connection:
+            async with self.database.reading(LOOK_SECONDS) as connection:
                 newest = await current_revision(connection)
                 if with_reports:
                     self._reports = await queries.reports(connection)
             if newest != self.hub.revision:
                 await self.feed.catch_up()
-        except (Unavailable, TimeoutError) as error:
+        except Unavailable as error:
             self.feed.lose(error)
 
     async def _holder(self, credential: str) -> tuple[str, NodeSession]:
@@ -280,9 +280,9 @@ class ControlPlane:
         if known and self.feed.stale_seconds is not None:
             return known
         try:
-            async with asyncio.timeout(LOOK_SECONDS), self.database.reading() as connection:
+            async with self.database.reading(LOOK_SECONDS) as connection:
                 found = await enrolment.holder_of(connection, credential)
-        except (Unavailable, TimeoutError) as error:
+        except Unavailable as error:
             self.feed.lose(error)
             if known is None:
                 raise Unavailable(

@@ -3,13 +3,20 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, event, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -20,18 +27,22 @@ from federation.errors import InvalidInput, Unavailable
 T = TypeVar("T")
 AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, OSError)  # fmt: skip
 """What a database that is away, starting, stopping, or too slow makes the libraries raise; TimeoutError is an OSError."""
-READ_ONLY, SERIALIZATION, DEADLOCK, SHUTDOWN = "25006", "40001", "40P01", "57P"
-"""SQLSTATEs; the last is a class: the server, or somebody, ended the session."""
+SERIALIZATION, DEADLOCK = "40001", "40P01"
+NOT_NOW = ("25006", "25P03", "53", "55P03", "57")
+"""SQLSTATEs, or their classes: a standby, or a server set so, only reads; a transaction idled too long; no disk, memory or connection is left; a
+lock, or the end of a statement, was waited for too long; somebody ended the session or the server."""
 TRIES = 5
 CHANNEL = "causeway"
 """Where PostgreSQL tells of new revisions."""
 LIMITS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
 """Of a session: no request of ours is let hang, and none holds the lock of the revision's counter for long."""
-POOL = {"pool_size": 10, "max_overflow": 5, "pool_timeout": 5.0, "pool_pre_ping": True}
+POOL = {"pool_size": 10, "max_overflow": 5, "pool_timeout": 5.0}
 """Of a replica: 15 connections, of PostgreSQL's usual 100."""
 CONNECT_SECONDS = 3.0
-COMMAND_SECONDS = 12.0
-"""A little more than a statement may take: when the server is not even able to end it."""
+READER_SECONDS, WRITER_SECONDS = 5.0, 12.0
+"""How long a transaction may take: a server that is frozen, or behind a network that swallows packets, is not even able to end a statement. Its
+connection is then cut without a word to it."""
+CLOSE_SECONDS = 2.0
 
 
 class Database:
@@ -48,19 +59,20 @@ class Database:
         else:  # all statements of a reader see one moment
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
             self._reader = self.engine.execution_options(**options)
+            event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     async def upgrade(self) -> None:
         """Bring the schema to this release's. Raises Unavailable when the database cannot be reached."""
         async with self.transaction() as connection:
             await connection.run_sync(schema.upgrade)
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One consistent view of what was committed; waits for no writer. Raises Unavailable."""
-        return self._begun(self._reader)
+    def reading(self, seconds: float = READER_SECONDS) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One consistent view of what was committed; waits for no writer, and no longer than that. Raises Unavailable."""
+        return self._begun(self._reader, seconds)
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Everything inside happens, or nothing does. Raises Unavailable when the database is away."""
-        return self._begun(self.engine)
+        return self._begun(self.engine, WRITER_SECONDS)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """What `work` gives, in one transaction; done again, whole, when the database itself asks for that: two transactions were in each
@@ -78,9 +90,9 @@ class Database:
         raise AssertionError("never here")
 
     @asynccontextmanager
-    async def _begun(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async def _begun(self, engine: AsyncEngine, seconds: float | None) -> AsyncIterator[AsyncConnection]:
         try:
-            async with engine.begin() as connection:
+            async with engine.connect() as connection, self._bounded(connection, seconds), connection.begin():
                 yield connection
         except DBAPIError as error:
             if is_away(error):
@@ -90,9 +102,23 @@ class Database:
             raise _unavailable(error) from error
 
     @asynccontextmanager
+    async def _bounded(self, connection: AsyncConnection, seconds: float | None) -> AsyncIterator[None]:
+        """Cut the connection after so long. To cancel would be no use: what is cancelled asks the server to stop, and waits for it."""
+        if self.is_sqlite or seconds is None:
+            yield
+            return
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        alarm = asyncio.get_running_loop().call_later(seconds, raw.terminate)
+        try:
+            yield
+        finally:
+            alarm.cancel()
+
+    @asynccontextmanager
     async def listening(self, wake: Callable[[], None]) -> AsyncIterator[AsyncConnection]:
         """Call `wake` at each notification until the end of the block, and when the connection is lost. PostgreSQL only; raises Unavailable."""
-        async with self._begun(self.engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+        engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        async with self._begun(engine, None) as connection:
             raw: Any = (await connection.get_raw_connection()).driver_connection
             raw.add_termination_listener(lambda _connection: wake())
             await raw.add_listener(CHANNEL, lambda *_said: wake())
@@ -103,7 +129,8 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back."""
-        await self.engine.dispose()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.engine.dispose(), CLOSE_SECONDS)
 
 
 def sqlstate(error: DBAPIError) -> str:
@@ -119,8 +146,7 @@ def is_away(error: DBAPIError) -> bool:
     return (
         error.connection_invalidated
         or isinstance(error, OperationalError | InterfaceError)
-        or code == READ_ONLY
-        or code.startswith(SHUTDOWN)
+        or code.startswith(NOT_NOW)
     )
 
 
@@ -157,6 +183,7 @@ def _engine(url: str) -> AsyncEngine:
             settings = {
                 "server_settings": {"application_name": "causeway", **LIMITS},
                 "timeout": CONNECT_SECONDS,
+                "command_timeout": WRITER_SECONDS,
             }
             return create_async_engine(parsed, connect_args=settings, **POOL)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
@@ -166,11 +193,17 @@ def _engine(url: str) -> AsyncEngine:
 
 def _unavailable(error: BaseException) -> Unavailable:
     cause = getattr(error, "orig", None) or error
-    said = (str(cause).splitlines() or [""])[0]
+    said = ": ".join(filter(None, (type(cause).__name__, *str(cause).splitlines()[:1])))
     return Unavailable(
-        f"the database does not answer: {type(cause).__name__}: {said}",
+        f"the database does not answer: {said}",
         hint="check that it runs and that --database-url names it; agents go on enforcing meanwhile",
     )
+
+
+def _refuse_closed(dbapi_connection: Any, _record: Any, _fairy: Any) -> None:
+    """A connection whose server is gone is passed over, without a round trip to ask."""
+    if dbapi_connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:

@@ -5,16 +5,26 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
+REVISION = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+WIDER = (
+    ("counters", "value"),
+    ("resources", "revision"),
+    ("changes", "revision"),
+    ("node_reports", "revision"),
+)
 
 
 def upgrade() -> None:
-    """Only adds: the previous release goes on running meanwhile."""
+    """Only adds and widens: the previous release goes on running meanwhile."""
+    if op.get_bind().dialect.name == "postgresql":  # SQLite's integers are as wide anyhow
+        for table, column in WIDER:
+            op.alter_column(table, column, type_=sa.BigInteger(), existing_nullable=False)
     op.create_table(
         "requests",
         sa.Column("principal", sa.String(length=200), nullable=False),
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("revision", REVISION, nullable=False),
         sa.Column("outcomes", sa.Text(), nullable=False),
         sa.Column("at", sa.String(length=40), nullable=False),
         sa.PrimaryKeyConstraint("principal", "key", name=op.f("pk_requests")),
