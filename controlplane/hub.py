@@ -88,15 +88,41 @@ class Hub:
         self.revision = 0
         self.log: deque[Transaction] = deque(maxlen=WINDOW)
         self.subscribers: set[Subscriber] = set()
+        self._sorted: dict[str, list[ObjectKey]] = {}
 
     def load(self, objects: Iterable[Held], revision: int) -> None:
         """Start from what stands at `revision`."""
         self.objects = {item.key: item for item in objects}
         self.revision = revision
+        self._sorted.clear()
+
+    def sorted_keys(self, kind: str) -> list[ObjectKey]:
+        """Of what stands of a kind, by cluster, namespace, name; never to be changed. Sorted again once names have come or gone."""
+        keys = self._sorted.get(kind)
+        if keys is None:
+            keys = [key for key in self.objects if key.kind == kind]
+            keys.sort(key=lambda key: (key.cluster, key.namespace, key.name))
+            self._sorted[kind] = keys
+        return keys
+
+    def replace(self, objects: Iterable[Held], revision: int) -> None:
+        """Go to what stands at `revision`, the way there being unknown: what differs is published as one change, and nobody resumes across it."""
+        standing = {item.key: item for item in objects}
+        gone = [held(key, None) for key in self.objects.keys() - standing.keys()]
+        changed = [item for key, item in standing.items() if self._line_of(key) != item.line]
+        self.log.clear()
+        self.publish(Transaction(revision, (*gone, *changed)))
+        self.log.clear()
+
+    def _line_of(self, key: ObjectKey) -> bytes | None:
+        found = self.objects.get(key)
+        return found.line if found else None
 
     def publish(self, transaction: Transaction) -> None:
         """Take one transaction, in order of revisions, and hand it to every stream that may see it."""
         for item in transaction.changes:
+            if item.document is None or item.key not in self.objects:
+                self._sorted.pop(item.key.kind, None)
             if item.document is None:
                 self.objects.pop(item.key, None)
             else:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Protocol
 
+from federation.resources.codec import decode
 from federation.resources.metadata import AnyResource, ObjectKey
 
 
@@ -53,6 +54,14 @@ class Applied:
     outcomes: tuple[Outcome, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """`key`: the client's, 1-200 characters; `digest`: of what it asked, in hex."""
+
+    key: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
     """`label_selector` is Causeway's selector language; `field_selector` is `metadata.name=x,spec.node=y` (=, ==, !=)."""
@@ -71,10 +80,16 @@ class ListQuery:
 class Page:
     """A part of a list, read at `revision`."""
 
-    resources: tuple[AnyResource, ...]
+    documents: tuple[dict[str, Any], ...]
+    """As `federation.resources.codec.encode` gives them; shared, never to be changed."""
     revision: int
     continue_after: str = ""
     """Empty on the last page."""
+
+    @property
+    def resources(self) -> tuple[AnyResource, ...]:
+        """Decoded."""
+        return tuple(decode(document, is_trusted=True) for document in self.documents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +159,15 @@ class Intent(Protocol):
         """A page of a list."""
         ...
 
-    async def change(self, changes: Sequence[Change], *, actor: str, is_dry_run: bool = False) -> Applied:
-        """All changes in one transaction, or none."""
+    async def change(
+        self,
+        changes: Sequence[Change],
+        *,
+        actor: str,
+        is_dry_run: bool = False,
+        request: "RequestKey | None" = None,
+    ) -> Applied:
+        """All changes in one transaction, or none. A `request` that was carried out before is not again: its outcome is given once more."""
         ...
 
     async def rule_counts(self, kind: str, path: str) -> "tuple[tuple[RuleCount, ...], int]":

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, TypeVar
 
-from controlplane import commands
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane import commands, reading
 from controlplane.clock import Clock
+from controlplane.duties import Duties
+from controlplane.feed import Feed
+from controlplane.holders import Holders
 from controlplane.hub import Hub
 from controlplane.intent import (
     Applied,
@@ -21,19 +26,24 @@ from controlplane.intent import (
     NodeSession,
     Outcome,
     Page,
+    RequestKey,
     Rollout,
     RuleCount,
 )
-from controlplane.store import enrolment, queries
+from controlplane.store import enrolment, queries, requests
 from controlplane.store.counts import counts_of, store_counts
-from controlplane.store.database import Database, current_revision, next_number
+from controlplane.store.database import Database, current_revision, next_number, notify
 from controlplane.store.unit_of_work import UnitOfWork
-from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
 from federation.kinds.node import WireguardSpec
+from federation.resources.codec import decode
 from federation.resources.metadata import AnyResource, ObjectKey
 
-POLL_SECONDS = 0.5
-"""How late this replica may learn of a change that another one wrote."""
+T = TypeVar("T")
+LOOK_SECONDS = 3.0
+"""How long a reader waits for the database before it is told what this replica remembers."""
+REPORT_SECONDS = 0.5
+"""How late this replica may learn of a report that another one took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +70,10 @@ class ControlPlane:
         self.clock = clock
         self.database = Database(settings.database_url)
         self.hub = Hub()
-        self._catching_up = asyncio.Lock()
+        self.feed = Feed(self.database, self.hub, clock)
+        self.duties = Duties(self.database, clock)
+        self._holders = Holders()
+        self._reports: dict[tuple[str, str], tuple[int, str]] = {}
         self._reported = asyncio.Condition()
         self._committed: dict[int, float] = {}
 
@@ -71,45 +84,64 @@ class ControlPlane:
         plane = cls(settings, clock)
         try:
             await plane.database.upgrade()
-            async with plane.database.transaction() as connection:
-                plane.hub.load(await queries.everything(connection), await current_revision(connection))
+            await plane.feed.load()
             async with asyncio.TaskGroup() as group:
-                follower = group.create_task(plane._follow(), name="follow the change log")
+                tasks = [
+                    group.create_task(plane.feed.follow(), name="follow the change log"),
+                    group.create_task(plane.duties.go_on(), name="duties"),
+                ]
                 try:
                     yield plane
                 finally:
-                    follower.cancel()
+                    for task in tasks:
+                        task.cancel()
+            await plane.duties.end()
         finally:
             await plane.database.close()
 
     async def get(self, key: ObjectKey) -> AnyResource:
         """One resource. Raises NotFound."""
-        async with self.database.reading() as connection:
-            found = await queries.find(connection, key)
-        if found is None:
+        await self._look(with_reports=key.kind == "Node")
+        found = self.hub.objects.get(key)
+        if found is None or found.document is None:
             raise NotFound(f"{key} does not exist")
-        return found
+        return decode(reading.told(found.document, key, self._reports), is_trusted=True)
 
     async def list(self, query: ListQuery) -> Page:
         """A page of resources of one kind."""
-        async with self.database.reading() as connection:
-            return await queries.page(connection, query)
+        await self._look(with_reports=query.kind == "Node")
+        return reading.page(self.hub, query, self._reports)
 
-    async def change(self, changes: Sequence[Change], *, actor: str, is_dry_run: bool = False) -> Applied:
-        """All changes in one transaction, or none."""
+    async def change(
+        self,
+        changes: Sequence[Change],
+        *,
+        actor: str,
+        is_dry_run: bool = False,
+        request: RequestKey | None = None,
+    ) -> Applied:
+        """All changes in one transaction, or none. A request that was carried out before is not again: its outcome is given once more."""
+
+        async def work(unit: UnitOfWork) -> Applied:
+            if (
+                request
+                and not is_dry_run
+                and (before := await requests.replayed(unit.connection, actor, request))
+            ):
+                raise _RolledBackError(before)
+            order = sorted(range(len(changes)), key=lambda i: commands.execution_order(changes[i]))
+            done: dict[int, Outcome] = {i: await commands.execute(unit, changes[i]) for i in order}
+            applied = Applied(revision=unit.revision, outcomes=tuple(done[i] for i in range(len(changes))))
+            if is_dry_run or not unit.written:
+                raise _RolledBackError(replace(applied, revision=unit.revision - 1))
+            if request:
+                await requests.remember(unit, request, applied)
+            return applied
+
         try:
-            async with self._work(actor) as work:
-                order = sorted(range(len(changes)), key=lambda i: commands.execution_order(changes[i]))
-                done: dict[int, Outcome] = {i: await commands.execute(work, changes[i]) for i in order}
-                applied = Applied(
-                    revision=work.revision, outcomes=tuple(done[i] for i in range(len(changes)))
-                )
-                if is_dry_run or not work.written:
-                    raise _RolledBackError(replace(applied, revision=work.revision - 1))
+            return await self._work(actor, work)
         except _RolledBackError as rolled_back:
             return rolled_back.applied
-        await self._committed_at(applied.revision)
-        return applied
 
     def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:
         """Events of one kind; what stands comes first, or with `since` what is newer. Raises Gone."""
@@ -127,7 +159,7 @@ class ControlPlane:
                 return rollout
             async with self._reported:
                 try:
-                    await asyncio.wait_for(self._reported.wait(), min(left, POLL_SECONDS))
+                    await asyncio.wait_for(self._reported.wait(), min(left, REPORT_SECONDS))
                 except TimeoutError:
                     continue
 
@@ -152,13 +184,13 @@ class ControlPlane:
 
     async def join(self, request: JoinRequest) -> str:
         """Enrol a node; its credential is given this once."""
-        async with self._work(f"join {request.cluster}/{request.node}") as work:
-            await enrolment.spend_join_token(
-                work.connection, request.token, request.cluster, self.clock.now()
-            )
-            credential = await enrolment.enrol(work, request, self.settings.tunnel_prefix)
-        await self._committed_at(work.revision)
-        return credential
+
+        async def work(unit: UnitOfWork) -> str:
+            now = self.clock.now()
+            await enrolment.spend_join_token(unit.connection, request.token, request.cluster, now)
+            return await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
+
+        return await self._work(f"join {request.cluster}/{request.node}", work)
 
     async def node_session(self, credential: str) -> NodeSession:
         """Who an agent is. Raises Unauthenticated, or Forbidden for a user's token."""
@@ -192,19 +224,18 @@ class ControlPlane:
             standing = await queries.find(connection, enrolment.node_key(session))
         if standing is not None and standing.spec.wireguard == wanted:
             return  # told again, as every agent does when it connects: no revision for nothing new
-        async with self._work(f"node {session.cluster}/{session.node}") as work:
-            node = await work.find(enrolment.node_key(session))
+
+        async def work(unit: UnitOfWork) -> None:
+            node = await unit.find(enrolment.node_key(session))
             if node is None:
                 raise Unauthenticated(f"node {session.cluster}/{session.node} was deleted", hint="join again")
-            for other in await work.all_of("Node"):
-                if (
-                    other.key != node.key
-                    and other.spec.wireguard
-                    and other.spec.wireguard.public_key == public_key
-                ):
+            for other in await unit.all_of("Node"):
+                theirs = other.spec.wireguard
+                if other.key != node.key and theirs and theirs.public_key == public_key:
                     raise Conflict(f"{other.key} has this public key: every node makes its own")
-            await work.write(replace(node, spec=replace(node.spec, wireguard=wanted)))
-        await self._committed_at(work.revision)
+            await unit.write(replace(node, spec=replace(node.spec, wireguard=wanted)))
+
+        await self._work(f"node {session.cluster}/{session.node}", work)
 
     async def report(self, session: NodeSession, report: NodeReport) -> None:
         """Keep what a node's kernel enforces."""
@@ -226,32 +257,62 @@ class ControlPlane:
                 raise NotFound(f"{key} does not exist")
             return await counts_of(connection, key)
 
+    async def catch_up(self) -> None:
+        """Know what any replica has committed. Raises Unavailable."""
+        await self.feed.catch_up()
+
+    async def _look(self, *, with_reports: bool) -> None:
+        """Know what was committed before the question came; while the database is away, what was known last is told, and marked so."""
+        if self.feed.stale_seconds is not None:
+            return
+        try:
+            async with self.database.reading(LOOK_SECONDS) as connection:
+                newest = await current_revision(connection)
+                if with_reports:
+                    self._reports = await queries.reports(connection)
+            if newest != self.hub.revision:
+                await self.feed.catch_up()
+        except Unavailable as error:
+            self.feed.lose(error)
+
     async def _holder(self, credential: str) -> tuple[str, NodeSession]:
-        async with self.database.reading() as connection:
-            return await enrolment.holder_of(connection, credential)
+        known = self._holders.find(credential)
+        if known and self.feed.stale_seconds is not None:
+            return known
+        try:
+            async with self.database.reading(LOOK_SECONDS) as connection:
+                found = await enrolment.holder_of(connection, credential)
+        except Unavailable as error:
+            self.feed.lose(error)
+            if known is None:
+                raise Unavailable(
+                    "the database does not answer, and this credential was not seen before"
+                ) from error
+            return known
+        except Unauthenticated:
+            self._holders.forget(credential)
+            raise
+        self._holders.keep(credential, found)
+        return found
 
-    @asynccontextmanager
-    async def _work(self, actor: str) -> AsyncIterator[UnitOfWork]:
-        async with self.database.transaction() as connection:
+    async def _work(self, actor: str, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """One command: one transaction, one revision, in the feed before it returns."""
+
+        async def whole(connection: AsyncConnection) -> tuple[int, T]:
             revision = await next_number(connection, "revision")
-            yield UnitOfWork(connection, revision, actor, self.clock.now().isoformat())
+            done = await work(UnitOfWork(connection, revision, actor, self.clock.now().isoformat()))
+            await notify(connection)
+            return revision, done
 
-    async def _committed_at(self, revision: int) -> None:
+        revision, done = await self.database.run(whole)
         self._committed[revision] = self.clock.monotonic()
         while len(self._committed) > 1000:
             self._committed.pop(next(iter(self._committed)))
-        await self.catch_up()
-
-    async def catch_up(self) -> None:
-        """Publish what the log holds beyond what the hub knows."""
-        async with self._catching_up, self.database.reading() as connection:
-            for transaction in await queries.transactions_after(connection, self.hub.revision):
-                self.hub.publish(transaction)
-
-    async def _follow(self) -> None:
-        while self.database.engine.dialect.name != "sqlite":
-            await asyncio.sleep(POLL_SECONDS)
-            await self.catch_up()
+        try:
+            await self.feed.catch_up()
+        except Unavailable as error:  # it is committed, and will be told once the database is back
+            self.feed.lose(error)
+        return done
 
     def _rollout(self, revision: int, nodes: Sequence[str], reports: dict[str, tuple[int, str]]) -> Rollout:
         enforced, behind = [], []

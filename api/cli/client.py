@@ -2,7 +2,10 @@
 
 import json
 import os
+import sys
+import time
 import tomllib
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +20,11 @@ EXIT_CODES = {
     "conflict": 7, "already-exists": 7, "stale-revision": 7, "overlap": 7, "differs": 1,
 }  # fmt: skip
 """By an error's code; 1 for every other, 0 when all is well."""
+
+
+UNAVAILABLE = 503
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +100,44 @@ class Client:
                 ) from error
         if not self.server.startswith(("http://", "https://")):
             raise InvalidInput(f"server {self.server!r} is not a URL", hint="like http://127.0.0.1:8440")
+        self._is_told = False
         self.http = httpx.Client(base_url=self.server, headers=headers, timeout=settings.timeout)
 
     def ask(self, method: str, path: str, body: Any = None, *, if_match: str = "", **query: Any) -> Any:
         """The answer's JSON. Raises RefusedError or Unavailable."""
         given = {key: value for key, value in query.items() if value not in ("", None)}
         headers = {"If-Match": if_match} if if_match else {}
-        try:
-            response = self.http.request(method, path, json=body, params=given, headers=headers)
-        except httpx.TransportError as error:
-            raise self._away(error) from error
+        if method != "GET":
+            headers["Idempotency-Key"] = str(uuid.uuid4())
+        response = self._patiently(method, path, json=body, params=given, headers=headers)
         if response.is_error:
             raise _refused(response)
+        self._say_stale(response)
         return response.json() if response.content else None
+
+    def _patiently(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer of a control plane that is there but cannot answer now is waited for: what is sent again is carried out once."""
+        for pause in (*PAUSES, None):
+            try:
+                response = self.http.request(method, path, **request)
+            except (httpx.ConnectError, httpx.TimeoutException) as error:
+                raise self._away(error) from error
+            except httpx.TransportError as error:  # it ended while it answered
+                if pause is None:
+                    raise self._away(error) from error
+            else:
+                if response.status_code != UNAVAILABLE or pause is None:
+                    return response
+            time.sleep(pause)  # noqa: TID251 - a command waits, no loop
+        raise AssertionError("never here")
+
+    def _say_stale(self, response: httpx.Response) -> None:
+        if (seconds := response.headers.get("causeway-stale")) and not self._is_told:
+            self._is_told = True
+            print(  # noqa: T201 - beside the answer, not in it
+                f"warning: the control plane lost its database {seconds} s ago; this is what stood then",
+                file=sys.stderr,
+            )
 
     def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
         """Every item of a list, page by page."""

@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
 from api.console import routes as console
-from api.rest import counting, nodes, openapi, problems, resources
+from api.rest import counting, nodes, openapi, problems, resources, staleness
 from api.rest import metrics as metrics_of
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.descriptions import HEALTH, METRICS, READINESS
@@ -24,6 +24,7 @@ def application(plane: ControlPlane) -> FastAPI:
     app.state.plane = plane
     app.state.metrics = metrics_of.registry_of(plane)
     app.add_middleware(metrics_of.Measured, registry=app.state.metrics)
+    app.add_middleware(staleness.Marked, plane=plane)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
     app.add_exception_handler(CausewayError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)
@@ -53,9 +54,10 @@ async def healthz(_anyone: None = PUBLIC) -> Response:
 
 
 async def readyz(request: Request, _anyone: None = PUBLIC) -> Response:
-    """The database answers too."""
-    await plane_of(request).list_join_tokens()
-    return JSONResponse({"status": "ready", "revision": plane_of(request).hub.revision})
+    """What stands can be told: `stale` while the database is away, for then it is what was known last. Agents' streams go on as well."""
+    plane = plane_of(request)
+    status = "ready" if plane.feed.stale_seconds is None else "stale"
+    return JSONResponse({"status": status, "revision": plane.hub.revision})
 
 
 async def metrics(request: Request, _anyone: None = PUBLIC) -> Response:

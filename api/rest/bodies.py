@@ -1,16 +1,21 @@
 """Reading requests: bounded bodies, JSON with a position when it is broken, documents into changes."""
 
+import hashlib
+import re
 from typing import Any
 
 from fastapi import Request
 
 from api.input.json_text import JsonError, json_document
-from controlplane.intent import Change, Verb
+from controlplane.intent import Change, RequestKey, Verb
 from federation.errors import CausewayError, Fault, InvalidInput, Malformed, TooLarge, shown
 from federation.resources.codec import decode
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes."""
+
+
+IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
 async def read_json(request: Request) -> Any:
@@ -20,6 +25,7 @@ async def read_json(request: Request) -> Any:
         body += chunk
         if len(body) > MAX_BODY:
             raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
+    request.state.body_digest = hashlib.sha256(body).hexdigest()
     try:
         document, faults = json_document(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -29,6 +35,23 @@ async def read_json(request: Request) -> Any:
     if faults:
         raise Malformed(f"the body is not JSON: {faults[0].message}", faults=faults)
     return document
+
+
+def request_key(request: Request) -> RequestKey | None:
+    """What Idempotency-Key says of this request, whose body has been read; None: nothing. Raises InvalidInput."""
+    given = request.headers.get("idempotency-key")
+    if given is None:
+        return None
+    key = given.strip().strip('"')
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidInput(
+            "Idempotency-Key is not 1-200 letters, digits, '-', '_', '.' or ':'", hint="a UUID is one"
+        )
+    body = getattr(request.state, "body_digest", "")
+    asked = "\n".join(
+        (request.method, request.url.path, request.url.query, request.headers.get("if-match", ""), body)
+    )
+    return RequestKey(key, hashlib.sha256(asked.encode()).hexdigest())
 
 
 def refuse_unfit(request: Request) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.rest.openapi import DRY_RUN, answers, body, query, reference
+from api.rest.openapi import DRY_RUN, IDEMPOTENCY, answers, body, query, reference
 from federation.kinds.registry import KINDS
 
 Schema = dict[str, Any]
@@ -43,7 +43,7 @@ BULK = body(record({"items": {"type": "array", "items": ANY_DOCUMENT}}))
 OUTCOME = record({"kind": TEXT, "path": TEXT, "result": TEXT})
 OUTCOMES = record({"revision": NUMBER, "outcomes": {"type": "array", "items": OUTCOME}})
 CHANGES = answers("200", OUTCOMES, "400", "403", "404", "409", "412", "413", "422")
-APPLY: Schema = {"summary": "Apply documents, all or none", "parameters": [DRY_RUN], "requestBody": BULK, "responses": CHANGES}  # fmt: skip
+APPLY: Schema = {"summary": "Apply documents, all or none", "parameters": [DRY_RUN, IDEMPOTENCY], "requestBody": BULK, "responses": CHANGES}  # fmt: skip
 DELETE: Schema = {**APPLY, "summary": "Delete documents, all or none"}
 
 COLUMN = record({"title": TEXT, "wide": {"type": "boolean"}})
@@ -144,7 +144,11 @@ STREAM: Schema = {
 
 STATUS = record({"status": TEXT}, {"revision": NUMBER})
 HEALTH: Schema = {**PUBLIC, "summary": "The process answers", "responses": answers("200", STATUS)}
-READINESS: Schema = {**PUBLIC, "summary": "The database answers too", "responses": answers("200", STATUS)}
+READINESS: Schema = {
+    **PUBLIC,
+    "summary": "What stands can be told, if only as it was known last",
+    "responses": answers("200", STATUS),
+}
 METRICS: Schema = {
     **PUBLIC,
     "summary": "Prometheus' text format",

@@ -19,6 +19,12 @@ def registry_of(plane: ControlPlane) -> CollectorRegistry:
     Gauge("causeway_objects", "Objects that stand", registry=registry).set_function(
         lambda: len(plane.hub.objects)
     )
+    stale = Gauge(
+        "causeway_database_stale_seconds", "Since the database was last seen; 0: now", registry=registry
+    )
+    stale.set_function(lambda: plane.feed.stale_seconds or 0)
+    leads = Gauge("causeway_duties_leader", "1: this replica compacts and tidies for all", registry=registry)
+    leads.set_function(lambda: plane.duties.epoch is not None)
     return registry
 
 

@@ -64,6 +64,10 @@ LIST_QUERY = [
     query("since", "with watch: only what is newer than this revision; 410 when that is too long ago", "integer", minimum=0),
 ]  # fmt: skip
 DRY_RUN = query("dryRun", "true: check everything, change nothing", "boolean")
+IDEMPOTENCY = {
+    "name": "Idempotency-Key", "in": "header", "description": "a request of this name is carried out once, however often it is sent within a day",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$"},
+}  # fmt: skip
 IF_MATCH = {
     "name": "If-Match", "in": "header", "description": "ETag that must still stand", "schema": {"type": "string", "pattern": '^(\\*|"?[0-9]{1,18}"?)$'},
 }  # fmt: skip
@@ -101,7 +105,7 @@ def kind_route(kind: Kind, handler: str, in_path: list[dict[str, Any]]) -> dict[
             return {"parameters": LIST_QUERY, "responses": responses}
         case "created":
             return {
-                "parameters": [DRY_RUN],
+                "parameters": [DRY_RUN, IDEMPOTENCY],
                 "requestBody": body(one),
                 "responses": answers("201", one, "400", "403", "404", "409", "413", "422"),
             }
@@ -114,12 +118,12 @@ def kind_route(kind: Kind, handler: str, in_path: list[dict[str, Any]]) -> dict[
             )
             refusals = ("400", "403", "404", "409", "412", "413", "422")
             return {
-                "parameters": [*in_path, DRY_RUN, IF_MATCH],
+                "parameters": [*in_path, DRY_RUN, IF_MATCH, IDEMPOTENCY],
                 "requestBody": body(taken),
                 "responses": answers("200", one, *refusals),
             }
     return {
-        "parameters": [*in_path, DRY_RUN, IF_MATCH],
+        "parameters": [*in_path, DRY_RUN, IF_MATCH, IDEMPOTENCY],
         "responses": answers("200", one, "403", "404", "409", "412", "422"),
     }
 

@@ -8,7 +8,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api.rest.authentication import Permission, plane_of, require
-from api.rest.bodies import changes_of, if_match, is_set, known_query, merged, read_json, whole_number
+from api.rest.bodies import (
+    changes_of,
+    if_match,
+    is_set,
+    known_query,
+    merged,
+    read_json,
+    request_key,
+    whole_number,
+)
 from api.rest.descriptions import APPLY, DELETE, KINDS_OF, ROLLOUT, VERSION
 from api.rest.openapi import LIST_QUERY, kind_route
 from api.rest.watching import filtered, lines
@@ -131,7 +140,7 @@ async def _list(request: Request, kind: Kind) -> Response:
         return StreamingResponse(lines(events), media_type="application/x-ndjson")
     page = await plane.list(query)
     metadata = {"revision": page.revision, "continue": page.continue_after}
-    return JSONResponse({"kind": "List", "metadata": metadata, "items": [encode(r) for r in page.resources]})
+    return JSONResponse({"kind": "List", "metadata": metadata, "items": list(page.documents)})
 
 
 async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -> Response:
@@ -150,7 +159,9 @@ async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -
 async def _write(request: Request, change: Change, user: str) -> Response:
     known_query(request, "dryRun")
     is_dry = is_set(request, "dryRun")
-    applied = await plane_of(request).change([change], actor=user, is_dry_run=is_dry)
+    applied = await plane_of(request).change(
+        [change], actor=user, is_dry_run=is_dry, request=request_key(request)
+    )
     (outcome,) = applied.outcomes
     headers = {"Causeway-Revision": str(applied.revision)}
     if outcome.resource is not None and change.verb is not Verb.DELETE:
@@ -177,7 +188,10 @@ async def _bulk(request: Request, verb: Verb, user: str) -> Response:
         raise InvalidInput("a bulk has one field, items; nothing was changed", faults=faults)
     changes = changes_of(body.get("items") if isinstance(body, dict) else None, verb)
     is_dry = is_set(request, "dryRun")
-    return JSONResponse(_applied(await plane_of(request).change(changes, actor=user, is_dry_run=is_dry)))
+    key = request_key(request)
+    return JSONResponse(
+        _applied(await plane_of(request).change(changes, actor=user, is_dry_run=is_dry, request=key))
+    )
 
 
 def _applied(applied: Applied) -> dict[str, Any]:

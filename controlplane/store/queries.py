@@ -1,22 +1,18 @@
 """Reading the store, and the few writes that make no revision."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
 from itertools import groupby
 
-from sqlalchemy import and_, delete, insert, select, tuple_, update
+from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.hub import Held, Transaction, held
-from controlplane.intent import JoinToken, ListQuery, NodeReport, NodeSession, Page
+from controlplane.intent import JoinToken, NodeReport, NodeSession
 from controlplane.store import tables as t
-from controlplane.store.database import current_revision
 from federation.errors import InvalidInput
 from federation.kinds.registry import BY_NAME
 from federation.resources.codec import decode
 from federation.resources.metadata import NO_CLUSTER, AnyResource, ObjectKey, Scope
-from federation.selectors import parse
 
 
 def key_of_path(kind: str, path: str) -> ObjectKey:
@@ -36,71 +32,13 @@ def key_of_path(kind: str, path: str) -> ObjectKey:
 
 
 async def find(connection: AsyncConnection, key: ObjectKey) -> AnyResource | None:
-    """One resource, a node with its last report."""
+    """One resource as it is stored."""
     c = t.resources.c
     where = and_(
         c.kind == key.kind, c.cluster == key.cluster, c.namespace == key.namespace, c.name == key.name
     )
     row = (await connection.execute(select(c.document).where(where))).first()
-    return (
-        (await _with_reports(connection, [decode(json.loads(row.document), is_trusted=True)]))[0]
-        if row
-        else None
-    )
-
-
-async def page(connection: AsyncConnection, query: ListQuery) -> Page:
-    """A page of a list, ordered by cluster, namespace, name."""
-    c = t.resources.c
-    selector, fields = parse(query.label_selector), field_terms(query.field_selector)
-    statement = select(c.document, c.cluster, c.namespace, c.name).where(c.kind == query.kind)
-    for column, value in ((c.cluster, query.cluster), (c.namespace, query.namespace)):
-        if value:
-            statement = statement.where(column == value)
-    if query.continue_after:
-        after = tuple(query.continue_after.split("/"))
-        if len(after) != 3:
-            raise InvalidInput("continue is not from an earlier page of this list")
-        statement = statement.where(tuple_(c.cluster, c.namespace, c.name) > after)
-    found: list[AnyResource] = []
-    last = ""
-    for row in await connection.execute(statement.order_by(c.cluster, c.namespace, c.name)):
-        document = json.loads(row.document)
-        if not selector.matches(document["metadata"].get("labels", {})) or not has_fields(document, fields):
-            continue
-        if len(found) == query.limit:
-            break
-        found.append(decode(document, is_trusted=True))
-        last = f"{row.cluster}/{row.namespace}/{row.name}"
-    else:
-        last = ""
-    revision = await current_revision(connection)
-    return Page(
-        resources=tuple(await _with_reports(connection, found)), revision=revision, continue_after=last
-    )
-
-
-def field_terms(text: str) -> list[tuple[tuple[str, ...], bool, str]]:
-    """Terms `a.b=x`, `a.b==x`, `a.b!=x`, separated by commas: (path, is wanted equal, value)."""
-    terms = []
-    for term in filter(None, text.split(",")):
-        operator = next((o for o in ("!=", "==", "=") if o in term), None)
-        if operator is None:
-            raise InvalidInput(f"field selector {term!r} has no =, == or !=")
-        path, _, value = term.partition(operator)
-        terms.append((tuple(path.strip().split(".")), operator != "!=", value.strip()))
-    return terms
-
-
-def has_fields(document: object, terms: Iterable[tuple[tuple[str, ...], bool, str]]) -> bool:
-    """Whether a document satisfies every term; a missing field equals the empty string."""
-    for path, is_equal, value in terms:
-        at = document
-        for part in path:
-            at = at.get(part, "") if isinstance(at, dict) else ""
-        if (str(at) == value) is not is_equal:
-            return False
-    return True
+    return decode(json.loads(row.document), is_trusted=True) if row else None
 
 
 async def everything(connection: AsyncConnection) -> list[Held]:
@@ -133,6 +71,13 @@ async def node_progress(connection: AsyncConnection) -> tuple[list[str], dict[st
     }
 
 
+async def reports(connection: AsyncConnection) -> dict[tuple[str, str], tuple[int, str]]:
+    """By cluster and node: the revision that its kernel enforces, and when it said so."""
+    c = t.node_reports.c
+    rows = await connection.execute(select(c.cluster, c.node, c.revision, c.at))
+    return {(r.cluster, r.node): (int(r.revision), r.at) for r in rows}
+
+
 async def store_report(
     connection: AsyncConnection, session: NodeSession, report: NodeReport, now: str
 ) -> None:
@@ -159,19 +104,3 @@ async def drop_join_token(connection: AsyncConnection, token_id: str) -> bool:
     return (
         await connection.execute(delete(t.join_tokens).where(t.join_tokens.c.id == token_id))
     ).rowcount > 0
-
-
-async def _with_reports(connection: AsyncConnection, resources: list[AnyResource]) -> list[AnyResource]:
-    if not any(resource.kind == "Node" for resource in resources):
-        return resources
-    rows = await connection.execute(select(t.node_reports))
-    reports = {(r.cluster, r.node): r for r in rows}
-
-    def filled(resource: AnyResource) -> AnyResource:
-        report = reports.get((resource.metadata.cluster, resource.metadata.name))
-        if report is None:
-            return resource
-        status = replace(resource.status, enforced_revision=report.revision, last_report=report.at)
-        return replace(resource, status=status)
-
-    return [filled(resource) for resource in resources]

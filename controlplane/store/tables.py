@@ -10,11 +10,14 @@ METADATA = MetaData(
     }
 )
 
+REVISION = BigInteger().with_variant(Integer, "sqlite")
+"""A number that counts changes: 32 bits end after eight months at a hundred a second. SQLite's own integers have 64."""
+
 counters = Table(
     "counters",
     METADATA,
     Column("name", String(40), primary_key=True),
-    Column("value", Integer, nullable=False),
+    Column("value", REVISION, nullable=False),
     comment="revision, identity, tunnel: an update locks the row until commit, so numbers become visible in order",
 )
 resources = Table(
@@ -24,7 +27,7 @@ resources = Table(
     Column("cluster", String(253), primary_key=True),
     Column("namespace", String(253), primary_key=True),
     Column("name", String(253), primary_key=True),
-    Column("revision", Integer, nullable=False, index=True),
+    Column("revision", REVISION, nullable=False, index=True),
     Column("document", Text, nullable=False),
 )
 addresses = Table(
@@ -37,7 +40,7 @@ addresses = Table(
 changes = Table(
     "changes",
     METADATA,
-    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("revision", REVISION, primary_key=True, autoincrement=False),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("kind", String(60), nullable=False),
     Column("path", String(800), nullable=False),
@@ -74,7 +77,7 @@ node_reports = Table(
     METADATA,
     Column("cluster", String(253), primary_key=True),
     Column("node", String(253), primary_key=True),
-    Column("revision", Integer, nullable=False),
+    Column("revision", REVISION, nullable=False),
     Column("faults", Text, nullable=False),
     Column("at", String(40), nullable=False),
 )
@@ -95,4 +98,24 @@ tunnel_addresses = Table(
     METADATA,
     Column("address", String(45), primary_key=True),
     Column("owner", String(600), nullable=False, unique=True),
+)
+requests = Table(
+    "requests",
+    METADATA,
+    Column("principal", String(200), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("revision", REVISION, nullable=False),
+    Column("outcomes", Text, nullable=False),
+    Column("at", String(40), nullable=False, index=True),
+    comment="what became of a request, for who did not hear the answer and sends it again",
+)
+leases = Table(
+    "leases",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("expires", String(40), nullable=False),
+    comment="who does what only one replica may do; each new holder counts the epoch up",
 )

@@ -1,19 +1,17 @@
 """A control plane on SQLite and on a real PostgreSQL that the tests start and stop."""
 
 import os
-import pwd
-import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from controlplane.service import ControlPlane, Settings
-
-POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
+from tests.controlplane.postgres import POSTGRESQL, Server
 
 
 class FakeClock:
@@ -37,20 +35,35 @@ def clock() -> FakeClock:
 @pytest.fixture(scope="session")
 def postgresql_socket_dir() -> Iterator[Path]:
     """A PostgreSQL that listens on a socket of its own only, without fsync; gone at the end."""
+    with _servers() as make:
+        server = make()
+        server.make()
+        server.start()
+        yield server.folder
+
+
+@pytest.fixture
+def make_server() -> Iterator[Callable[[], Server]]:
+    """Servers of the test's own, not started yet; gone at the end."""
+    with _servers() as make:
+        yield make
+
+
+@contextmanager
+def _servers() -> Iterator[Callable[[], Server]]:
     if not POSTGRESQL.exists() or os.geteuid() != 0:
         pytest.skip("PostgreSQL 15 and root (to become its user) are needed to start one")
-    folder = Path(tempfile.mkdtemp(prefix="causeway-pg-"))
-    user = pwd.getpwnam("postgres")
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    subprocess.run([*become, POSTGRESQL / "initdb", "-D", folder / "db", "-A", "trust", "-U", "postgres"], check=True, capture_output=True, cwd="/")  # fmt: skip
-    subprocess.run([*become, POSTGRESQL / "pg_ctl", "-D", folder / "db", "-o", options, "-l", folder / "log", "-w", "start"], check=True, capture_output=True, cwd="/")  # fmt: skip
+    made: list[Server] = []
+
+    def make() -> Server:
+        made.append(Server(Path(tempfile.mkdtemp(prefix="causeway-pg-"))))
+        return made[-1]
+
     try:
-        yield folder
+        yield make
     finally:
-        subprocess.run([*become, POSTGRESQL / "pg_ctl", "-D", folder / "db", "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")  # fmt: skip
-        shutil.rmtree(folder)
+        for server in reversed(made):
+            server.remove()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -1,0 +1,77 @@
+"""Lists and objects out of what the hub holds. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from controlplane.hub import Hub
+from controlplane.intent import ListQuery, Page
+from federation.errors import InvalidInput
+from federation.resources.metadata import ObjectKey
+from federation.selectors import parse
+
+Reports = Mapping[tuple[str, str], tuple[int, str]]
+"""By cluster and node: the revision that its kernel enforces, and when it said so."""
+
+
+def page(hub: Hub, query: ListQuery, reports: Reports) -> Page:
+    """A page of a list, ordered by cluster, namespace, name. Raises InvalidInput."""
+    selector, fields = parse(query.label_selector), field_terms(query.field_selector)
+    keys = hub.sorted_keys(query.kind)
+    found: list[dict[str, Any]] = []
+    last = ""
+    for key in keys[_place(keys, query.continue_after) :]:
+        if query.cluster not in ("", key.cluster) or query.namespace not in ("", key.namespace):
+            continue
+        document = told(hub.objects[key].document or {}, key, reports)
+        if not selector.matches(document["metadata"].get("labels", {})) or not has_fields(document, fields):
+            continue
+        if len(found) == query.limit:
+            break
+        found.append(document)
+        last = f"{key.cluster}/{key.namespace}/{key.name}"
+    else:
+        last = ""
+    return Page(documents=tuple(found), revision=hub.revision, continue_after=last)
+
+
+def told(document: dict[str, Any], key: ObjectKey, reports: Reports) -> dict[str, Any]:
+    """A document, a node's with its last report."""
+    report = reports.get((key.cluster, key.name)) if key.kind == "Node" else None
+    if report is None:
+        return document
+    enforced, at = report
+    status = {**document.get("status", {}), "enforcedRevision": enforced, "lastReport": at}
+    return {**document, "status": status}
+
+
+def field_terms(text: str) -> list[tuple[tuple[str, ...], bool, str]]:
+    """Terms `a.b=x`, `a.b==x`, `a.b!=x`, separated by commas: (path, is wanted equal, value)."""
+    terms = []
+    for term in filter(None, text.split(",")):
+        operator = next((o for o in ("!=", "==", "=") if o in term), None)
+        if operator is None:
+            raise InvalidInput(f"field selector {term!r} has no =, == or !=")
+        path, _, value = term.partition(operator)
+        terms.append((tuple(path.strip().split(".")), operator != "!=", value.strip()))
+    return terms
+
+
+def has_fields(document: object, terms: Iterable[tuple[tuple[str, ...], bool, str]]) -> bool:
+    """Whether a document satisfies every term; a missing field equals the empty string."""
+    for path, is_equal, value in terms:
+        at = document
+        for part in path:
+            at = at.get(part, "") if isinstance(at, dict) else ""
+        if (str(at) == value) is not is_equal:
+            return False
+    return True
+
+
+def _place(keys: list[ObjectKey], after: str) -> int:
+    if not after:
+        return 0
+    parts = after.split("/")
+    if len(parts) != 3:
+        raise InvalidInput("continue is not from an earlier page of this list")
+    return bisect_right(keys, tuple(parts), key=lambda key: (key.cluster, key.namespace, key.name))
