@@ -4,13 +4,10 @@ import asyncio
 import uuid
 
 import structlog
-from sqlalchemy import delete, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.clock import Clock
-from controlplane.store import leases, requests
-from controlplane.store import tables as t
-from controlplane.store.database import Database, counter, current_revision
+from controlplane.store import leases, queries, requests
+from controlplane.store.database import Connection, Database, counter, current_revision
 from federation.errors import Conflict, Unavailable
 
 NAME = "duties"
@@ -65,11 +62,11 @@ class Duties:
         except Unavailable:
             return
 
-    async def _tidy(self, connection: AsyncConnection) -> None:
+    async def _tidy(self, connection: Connection) -> None:
         await self._prove(connection)
         await requests.forget(connection, self._clock.now())
 
-    async def _compact(self, connection: AsyncConnection) -> bool:
+    async def _compact(self, connection: Connection) -> bool:
         """Drop a batch; whether there is more."""
         await self._prove(connection)
         compacted = await counter(connection, "compacted")
@@ -77,12 +74,9 @@ class Duties:
         until = min(wanted, compacted + BATCH)
         if until <= compacted:
             return False
-        await connection.execute(delete(t.changes).where(t.changes.c.revision <= until))
-        await connection.execute(
-            update(t.counters).where(t.counters.c.name == "compacted").values(value=until)
-        )
+        await queries.compact(connection, until)
         return until < wanted
 
-    async def _prove(self, connection: AsyncConnection) -> None:
+    async def _prove(self, connection: Connection) -> None:
         assert self.epoch is not None
         await leases.prove(connection, NAME, self.epoch)

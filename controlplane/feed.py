@@ -8,12 +8,11 @@ import asyncio
 import random
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.clock import Clock
 from controlplane.hub import Hub
 from controlplane.store import queries
-from controlplane.store.database import Database, counter, current_revision
+from controlplane.store.database import Connection, Database, counter, current_revision
 from federation.errors import Unavailable
 
 POLL_SECONDS = 0.5
@@ -69,7 +68,7 @@ class Feed:
                 self.lose(error)
             await asyncio.sleep(self._poll_seconds * random.uniform(0.5, 1.5))
 
-    async def _keep_up(self, listener: AsyncConnection | None = None) -> None:
+    async def _keep_up(self, listener: Connection | None = None) -> None:
         """Until the database, or the connection that listens, is lost."""
         while listener is None or not _is_closed(listener):
             self._woken.clear()
@@ -79,7 +78,7 @@ class Feed:
             except TimeoutError:
                 continue
 
-    async def _take(self, connection: AsyncConnection) -> None:
+    async def _take(self, connection: Connection) -> None:
         newest = await current_revision(connection)
         if newest == self._hub.revision:
             return
@@ -102,5 +101,5 @@ class Feed:
         self._seen = self._clock.monotonic()
 
 
-def _is_closed(listener: AsyncConnection) -> bool:
+def _is_closed(listener: Connection) -> bool:
     return bool(listener.invalidated or listener.closed or listener.sync_connection is None)

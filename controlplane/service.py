@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from controlplane import commands, reading
 from controlplane.clock import Clock
 from controlplane.duties import Duties
@@ -32,7 +30,7 @@ from controlplane.intent import (
 )
 from controlplane.store import enrolment, queries, requests
 from controlplane.store.counts import counts_of, store_counts
-from controlplane.store.database import Database, current_revision, next_number, notify
+from controlplane.store.database import Connection, Database, current_revision, next_number, notify
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
 from federation.kinds.node import WireguardSpec
@@ -298,7 +296,7 @@ class ControlPlane:
     async def _work(self, actor: str, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """One command: one transaction, one revision, in the feed before it returns."""
 
-        async def whole(connection: AsyncConnection) -> tuple[int, T]:
+        async def whole(connection: Connection) -> tuple[int, T]:
             revision = await next_number(connection, "revision")
             done = await work(UnitOfWork(connection, revision, actor, self.clock.now().isoformat()))
             await notify(connection)

@@ -1,16 +1,20 @@
-"""For every test: the processes that tests start hear Ctrl-C, also where the tests run in the background of a script; and a
-network namespace for those that ask."""
+"""For every test: the processes that tests start hear Ctrl-C, also where the tests run in the background of a script; programs are compiled once
+for all of them; and a network namespace for those that ask."""
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+
+from nodeagent.dataplane.ebpf.build.objects import FOLDER_VARIABLE
 
 CLONE_NEWNET = 0x40000000
 
@@ -19,6 +23,12 @@ def pytest_configure() -> None:
     """A shell lets background commands ignore SIGINT; what they start inherits that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="causeway-objects-")
+
+
+def pytest_unconfigure() -> None:
+    """Nothing is left."""
+    shutil.rmtree(os.environ.pop(FOLDER_VARIABLE, ""), ignore_errors=True)
 
 
 Within = Callable[[Callable[[], object]], object]

@@ -171,7 +171,7 @@ def bcc(host: Host) -> Finding:
 
 def headers(host: Host) -> Finding:
     """The private tree of headers builds."""
-    from nodeagent.dataplane.ebpf import headers as tree
+    from nodeagent.dataplane.ebpf.build import headers as tree
 
     with tempfile.TemporaryDirectory() as folder:
         try:

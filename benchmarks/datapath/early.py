@@ -36,7 +36,8 @@ from federation.policy.failsafe import FAILSAFE
 from federation.policy.tables import Direction
 from federation.resources.metadata import ObjectKey
 from nodeagent.control.replica import State, key_of
-from nodeagent.dataplane.ebpf import bpf, headers, layout, probe
+from nodeagent.dataplane.ebpf import bpf, layout, probe
+from nodeagent.dataplane.ebpf.build import headers
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.linux import links, xdp
 from nodeagent.dataplane.linux.hooks import FOLDER

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.lab import build
-from nodeagent.dataplane.ebpf import headers, probe
+from nodeagent.dataplane.ebpf import probe
+from nodeagent.dataplane.ebpf.build import headers
 
 SOURCE = Path(__file__).parent / "primitives.c"
 PROGRAMS = (

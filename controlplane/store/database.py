@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection, event, select, text, update
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import event, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -25,6 +26,8 @@ from controlplane.store import tables as t
 from federation.errors import InvalidInput, Unavailable
 
 T = TypeVar("T")
+Connection = AsyncConnection
+"""What work in a transaction is given."""
 AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, OSError)  # fmt: skip
 """What a database that is away, starting, stopping, or too slow makes the libraries raise; TimeoutError is an OSError."""
 SERIALIZATION, DEADLOCK = "40001", "40P01"
@@ -215,7 +218,7 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
+def _begin(connection: SyncConnection) -> None:
     """A writer takes its lock at once (a lock that is taken later may be refused); a reader takes none."""
     is_reading = connection.get_execution_options().get("is_reading", False)
     connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

@@ -104,3 +104,9 @@ async def drop_join_token(connection: AsyncConnection, token_id: str) -> bool:
     return (
         await connection.execute(delete(t.join_tokens).where(t.join_tokens.c.id == token_id))
     ).rowcount > 0
+
+
+async def compact(connection: AsyncConnection, until: int) -> None:
+    """Drop the log up to a revision, itself included."""
+    await connection.execute(delete(t.changes).where(t.changes.c.revision <= until))
+    await connection.execute(update(t.counters).where(t.counters.c.name == "compacted").values(value=until))

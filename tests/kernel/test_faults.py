@@ -17,6 +17,7 @@ from federation.errors import DriverError, InvalidInput
 from federation.identities import IdentityNumber
 from federation.policy.tables import CompiledRule, RuleAction, Tables
 from nodeagent.dataplane.ebpf import layout
+from nodeagent.dataplane.ebpf.build.objects import FOLDER_VARIABLE
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.ebpf.upkeep import generations
 from nodeagent.dataplane.ebpf.upkeep.claims import CLAIMED
@@ -265,8 +266,9 @@ def test_on_a_kernel_without_the_coarse_clock_the_finer_one_is_taken(
 
 
 def test_an_agent_that_is_killed_while_it_compiles_takes_the_compiler_with_it_and_its_successor_is_whole(
-    node: Any, driver: EbpfDriver
+    node: Any, driver: EbpfDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE)
     words = [sys.executable, "-c", CONVERGE, str(node.pin_dir), str(node.state_dir)]
     with subprocess.Popen(["nsenter", f"--net=/run/netns/{node.name}", *words], cwd=ROOT) as agent:
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")

@@ -1,6 +1,8 @@
 """What this machine lacks: one clear error, nothing new left open, nothing that stands taken away."""
 
 import json
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from federation.errors import CausewayError, DriverError, PlatformLack
 from federation.identities import IdentityNumber
 from federation.policy.tables import CompiledRule, RuleAction, Tables
+from nodeagent.dataplane.ebpf import bpf, loader
+from nodeagent.dataplane.ebpf.build.objects import FOLDER_VARIABLE
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.dataplane.linux import barriers
 from nodeagent.dataplane.linux.hooks import Hooks
@@ -63,7 +67,8 @@ def driver(node: Any) -> Any:
 
 
 def fake_bcc(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the compiling child imports instead of bcc."""
+    """What the compiling child imports instead of bcc; nothing compiled is kept."""
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     (folder / "bcc").mkdir(parents=True)
     (folder / "bcc" / "__init__.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(folder))
@@ -132,6 +137,30 @@ def test_a_compiler_that_hangs_is_ended_and_leaves_no_half_of_the_programs(
     driver.close()
 
 
+def test_a_node_that_has_compiled_once_needs_no_compiler_again(
+    node: Any, driver: EbpfDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    node.serve(3)
+    assert converge(driver, node, desired(node, 3)) == ()
+    driver.close()
+    shutil.rmtree(node.pin_dir)  # as after a start of the machine
+    fake_bcc(tmp_path / "path", "raise ImportError('no bcc')", monkeypatch)
+    again = EbpfDriver(node.pin_dir, node.state_dir)
+    try:
+        assert converge(again, node, desired(node, 1, 3)) == ()
+        assert node.reaches(1, 3)
+    finally:
+        again.close()
+
+
+def test_the_verifier_is_quoted() -> None:
+    reads_too_far = struct.pack("<BBhi", 0x61, 0x10, 9999, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+    with pytest.raises(PlatformLack, match="the kernel refuses bad") as caught:
+        bpf.load_program("bad", loader.SCHED_CLS, reads_too_far)
+    assert "invalid bpf_context access off=9999" in caught.value.message
+
+
 def test_programs_that_the_kernel_refuses_are_a_lack_with_the_last_line_of_why(
     node: Any, driver: EbpfDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +194,8 @@ import json, sys
 from pathlib import Path
 from ipaddress import IPv4Address
 from federation.errors import CausewayError
+from nodeagent.dataplane.ebpf import bpf, loader
+from nodeagent.dataplane.ebpf.build.objects import FOLDER_VARIABLE
 from nodeagent.dataplane.ebpf.driver import EbpfDriver
 from nodeagent.drivers import Attachment, DesiredPolicy
 from federation.policy.tables import CompiledRule, RuleAction, Tables

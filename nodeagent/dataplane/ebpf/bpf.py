@@ -10,11 +10,15 @@ from pathlib import Path
 from federation.errors import CausewayError, DriverError, PlatformLack
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
-LOOKUP, UPDATE, DELETE, NEXT_KEY, OBJ_PIN, OBJ_GET = 1, 2, 3, 4, 6, 7
+CREATE, LOOKUP, UPDATE, DELETE, NEXT_KEY, LOAD, OBJ_PIN, OBJ_GET, INFO = 0, 1, 2, 3, 4, 5, 6, 7, 15
 LOOKUP_BATCH, UPDATE_BATCH, DELETE_BATCH = 24, 26, 27
 NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """How kernels say that a map has no batches (524: ENOTSUPP)."""
 READ_AT_ONCE = 4096
+NAME_SIZE = 16
+"""BPF_OBJ_NAME_LEN, with the zero at its end."""
+VERIFIER_LOG, VERIFIER_LINES = 16 << 20, 12
+"""Bytes that the verifier may write, and how many lines of it are told."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -38,6 +42,57 @@ class _Path(ctypes.Structure):
         ("flags", ctypes.c_uint32),
         ("pad", ctypes.c_uint64),
     ]
+
+
+class Info(ctypes.Structure):
+    """Where the kernel is to tell what an object is."""
+
+    _fields_ = [("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64)]
+
+
+class _Map(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_uint32), ("key_size", ctypes.c_uint32), ("value_size", ctypes.c_uint32), ("entries", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32), ("inner", ctypes.c_uint32), ("numa_node", ctypes.c_uint32), ("name", ctypes.c_char * NAME_SIZE),
+    ]  # fmt: skip
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_uint32), ("count", ctypes.c_uint32), ("code", ctypes.c_uint64), ("license", ctypes.c_uint64),
+        ("log_level", ctypes.c_uint32), ("log_size", ctypes.c_uint32), ("log", ctypes.c_uint64),
+        ("kernel", ctypes.c_uint32), ("flags", ctypes.c_uint32), ("name", ctypes.c_char * NAME_SIZE),
+    ]  # fmt: skip
+
+
+def make_map(name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
+    """A new map's descriptor; sizes in bytes. Raises DriverError or PlatformLack."""
+    wanted = _Map(
+        kind=kind, key_size=key_size, value_size=value_size, entries=entries, flags=flags, name=name[: NAME_SIZE - 1].encode()
+    )  # fmt: skip
+    return call(CREATE, wanted, f"make map {name}")
+
+
+def load_program(name: str, kind: int, code: bytes) -> int:
+    """A loaded program's descriptor. Raises PlatformLack when the verifier refuses it; the end of its log is the message's."""
+    raw, license_text = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
+    wanted = _Program(
+        kind=kind, count=len(code) // 8, code=ctypes.addressof(raw), license=ctypes.addressof(license_text), name=name[: NAME_SIZE - 1].encode()
+    )  # fmt: skip
+    try:
+        return call(LOAD, wanted, f"load {name}")
+    except CausewayError as error:
+        log = ctypes.create_string_buffer(VERIFIER_LOG)
+        wanted.log_level, wanted.log_size, wanted.log = 1, len(log), ctypes.addressof(log)
+        try:
+            return call(LOAD, wanted, f"load {name}")
+        except CausewayError:
+            said = log.value.decode(errors="replace").strip().splitlines()
+            if not said:
+                raise
+            tail = "\n".join(said[-VERIFIER_LINES:])
+            message = f"the programs do not load: the kernel refuses {name}: {tail}"
+            raise PlatformLack(message, hint="run: causeway doctor") from error
 
 
 def open_pin(path: Path) -> int:

@@ -1,17 +1,21 @@
-"""The one door to bcc: compiles, loads and pins the programs, in a child process that lives for a second.
+"""Loads and pins the programs, in a child process that lives for half a second, or for some when they are to be compiled first.
 
-bcc maps more than 100 MB; the agent works on the pins. `python -m nodeagent.dataplane.ebpf.loader PIN_FOLDER WORK_FOLDER [OTHER_FOLDER]`.
+`python -m nodeagent.dataplane.ebpf.loader PIN_FOLDER WORK_FOLDER [OTHER_FOLDER]`.
 """
 
 import ctypes
 import json
-import os
+import resource
 import signal
+import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from federation.errors import PlatformLack
-from nodeagent.dataplane.ebpf import headers, layout
+from nodeagent.dataplane.ebpf import bpf, layout
+from nodeagent.dataplane.ebpf.build import compiler, objects
+from nodeagent.dataplane.ebpf.build.objects import Objects
 from nodeagent.dataplane.ebpf.upkeep import features, generations
 
 FOLDER = Path(__file__).parent / "programs"
@@ -31,6 +35,12 @@ MAPS = (
 )  # fmt: skip
 PINS = (*MAPS, *STEPS, *EARLY_STEPS, *PROGRAMS, *HOST_PROGRAMS, EARLY)
 """Everything that a generation's folder holds, beside its link."""
+SCHED_CLS, XDP = 3, 6
+"""BPF_PROG_TYPE_*."""
+KINDS = {
+    **dict.fromkeys((*STEPS, *PROGRAMS, *HOST_PROGRAMS), SCHED_CLS),
+    **dict.fromkeys((*EARLY_STEPS, EARLY), XDP),
+}
 
 EXIT_LACK = 3
 """The machine lacks something: standard output says what, as JSON."""
@@ -45,34 +55,46 @@ def source() -> str:
 
 def main(pin_folder: Path, work_folder: Path, carried: Path | None = None) -> None:
     """Pin everything below `pin_folder`, in one step: it is there whole, or not at all. `carried`: a generation whose connections go on."""
-    os.environ["BCC_KERNEL_SOURCE"] = str(headers.build(work_folder / "headers"))
-    try:
-        from bcc import BPF, lib  # after the environment is set: bcc reads it when it is imported
-    except ImportError as error:
-        hint = "apt-get install python3-bpfcc; routes and tunnels still work"
-        raise PlatformLack(f"bcc cannot be imported: {error}", hint=hint) from error
-
-    flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
-    text = generations.carrying(source(), carried) if carried else source()
-    flags += ["-DCOARSE"] if features.has_helper(features.COARSE_CLOCK) else []
-    compiled = BPF(text=text, cflags=[*flags, "-Wno-macro-redefined"])
+    wanted = wanted_objects(work_folder)
+    with suppress(
+        ValueError, OSError
+    ):  # kernels before 5.11 count maps against it; without the right to raise it they say so themselves
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    descriptors = {name: _map(name, wanted, carried) for name in MAPS}
+    programs = {
+        name: bpf.load_program(name, program.kind, program.with_maps(descriptors))
+        for name, program in wanted.programs.items()
+    }
     staging = pin_folder.with_name(pin_folder.name + generations.STAGING)
     staging.mkdir(parents=True)
-    pins = [(name, compiled[name].map_fd) for name in MAPS]
-    kinds = (("steps", STEPS, BPF.SCHED_CLS), ("early_steps", EARLY_STEPS, BPF.XDP))
-    for table, names, kind in kinds:
-        for place, name in enumerate(names):
-            step = compiled.load_func(name, kind)
-            compiled[table][ctypes.c_int(place)] = ctypes.c_int(step.fd)
-            pins.append((name, step.fd))
-    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in (*PROGRAMS, *HOST_PROGRAMS)]
-    pins.append((EARLY, compiled.load_func(EARLY, BPF.XDP).fd))
-    for name, fd in pins:
-        target = staging / name
-        if lib.bpf_obj_pin(fd, ctypes.c_char_p(str(target).encode())) != 0:
-            raise OSError(ctypes.get_errno(), f"pin {target}")
+    for name, descriptor in (descriptors | programs).items():
+        bpf.pin(descriptor, staging / name)
+    for table, names in (("steps", STEPS), ("early_steps", EARLY_STEPS)):
+        calls = bpf.PinnedMap(staging / table, 4, 4)
+        calls.update(
+            {struct.pack("=I", i): struct.pack("=I", programs[name]) for i, name in enumerate(names)}
+        )
     (staging / generations.SHAPE).symlink_to(generations.shape(source()))
     staging.rename(pin_folder)
+
+
+def wanted_objects(work_folder: Path) -> Objects:
+    """What this release loads on this kernel: as it was kept, or compiled and kept. Raises PlatformLack, or what bcc raises."""
+    flags = [f"-D{name}={size}" for name, size in layout.SIZES.items()]
+    flags += ["-DCOARSE"] if features.has_helper(features.COARSE_CLOCK) else []
+    folder, key = objects.folder_of(work_folder), objects.key_of(source(), flags)
+    if (known := objects.find(folder, key)) is not None:
+        return known
+    made = compiler.compiled(source(), flags, work_folder / "headers", MAPS, KINDS)
+    objects.keep(folder, key, made)
+    return made
+
+
+def _map(name: str, wanted: Objects, carried: Path | None) -> int:
+    if carried is not None and name in generations.CARRIED:
+        return bpf.open_pin(carried / name)
+    shape = wanted.maps[name]
+    return bpf.make_map(name, shape.kind, shape.key_size, shape.value_size, shape.entries, shape.flags)
 
 
 def die_with_parent() -> None:

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from federation.errors import DriverError, PlatformLack
-from nodeagent.dataplane.ebpf.bpf import call, open_pin, pin
+from nodeagent.dataplane.ebpf.bpf import INFO, Info, call, open_pin, pin
 
-OBJ_INFO, LINK_CREATE, LINK_UPDATE, LINK_DETACH = 15, 28, 29, 34
+LINK_CREATE, LINK_UPDATE, LINK_DETACH = 28, 29, 34
 INFO_WORDS = 16
 KIND, PROGRAM, IFINDEX, ATTACH_TYPE = 0, 2, 4, 5
 """Words of struct bpf_link_info."""
@@ -24,10 +24,6 @@ class Create(ctypes.Structure):
 
 class _Update(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("link_fd", "new_prog_fd", "flags", "old_prog_fd")]
-
-
-class _Info(ctypes.Structure):
-    _fields_ = [("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64)]
 
 
 def create(wanted: Create, at: Path, name: str) -> None:
@@ -72,8 +68,8 @@ def look(at: Path) -> tuple[int, ...] | None:
         return None
     words = (ctypes.c_uint32 * INFO_WORDS)()
     try:
-        asked = _Info(fd=link, length=ctypes.sizeof(words), info=ctypes.addressof(words))
-        call(OBJ_INFO, asked, f"look at {at.name}")
+        asked = Info(fd=link, length=ctypes.sizeof(words), info=ctypes.addressof(words))
+        call(INFO, asked, f"look at {at.name}")
     finally:
         os.close(link)
     return tuple(words)

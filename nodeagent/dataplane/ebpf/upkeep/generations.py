@@ -36,17 +36,6 @@ def shape(source: str) -> str:
     return f"{hashlib.sha256((text + sizes).encode()).hexdigest()[:16]} {at}"
 
 
-def carrying(source: str, folder: Path) -> str:
-    """The programs' text, with the maps of another generation in place of its own of the same names."""
-    for name in CARRIED:
-        kind, body, flags = re.findall(_pattern(name), source)[0]
-        flags = flags or ", 0"
-        source = re.sub(
-            _pattern(name), f'BPF_TABLE_PINNED("{kind}", {body}, "{folder / name}"{flags});', source
-        )
-    return source
-
-
 def is_whole(folder: Path, names: tuple[str, ...]) -> bool:
     """Whether every pin is there."""
     return all((folder / name).exists() for name in names) and (folder / SHAPE).is_symlink()

@@ -32,14 +32,6 @@ def test_a_text_that_does_not_declare_its_connections_is_an_error() -> None:
         generations.shape(SOURCE.replace("openings, OPENINGS", "beginnings, OPENINGS"))
 
 
-def test_maps_are_taken_from_another_generation_by_its_pins(tmp_path: Path) -> None:
-    text = generations.carrying(SOURCE, tmp_path)
-    for name in generations.CARRIED:
-        assert f'"{tmp_path / name}"' in text
-    assert text.count("BPF_TABLE_PINNED") == len(generations.CARRIED)
-    assert text.count("BPF_F_NO_PREALLOC") == SOURCE.count("BPF_F_NO_PREALLOC")
-
-
 def test_a_donor_has_the_same_shape_and_every_map(tmp_path: Path) -> None:
     wanted = "abc 28"
     assert generations.donor(tmp_path / "away", wanted) is None
