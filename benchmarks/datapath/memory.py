@@ -65,9 +65,9 @@ def _of_node(bench: Bench, size: int) -> tuple[float, Row]:
 
 
 def maps(folder: Path) -> dict[str, Held]:
-    """Pinned maps of a folder, by name; programs left out."""
+    """Pinned maps of a folder, by name; programs and what is no pin left out."""
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if not path.is_symlink()):
         descriptor = open_pin(path)
         try:
             told = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
