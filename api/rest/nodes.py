@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
@@ -21,6 +21,7 @@ from api.rest.descriptions import (
     REVOKE_TOKEN,
     STREAM,
 )
+from api.rest.streaming import Streamed, takes_packed
 from controlplane.intent import JoinRequest, NodeReport, NodeSession
 from federation.errors import Fault, Forbidden, InvalidInput, shown
 from federation.resources.grammar import escaped
@@ -69,7 +70,10 @@ async def stream(request: Request, session: NodeSession = NODE) -> Response:
     """The stream of `federation.wire`."""
     asked = request.query_params.get("since")
     since = None if asked is None else whole_number(asked, "since", 0, 2**53)
-    return StreamingResponse(plane_of(request).stream(session, since), media_type="application/x-ndjson")
+    plane, is_packed = plane_of(request), takes_packed(request)
+    if since is not None:
+        await plane.reach(since)
+    return Streamed(plane.stream(session, since, is_packed=is_packed), is_packed=is_packed)
 
 
 async def publish_key(request: Request, session: NodeSession = NODE) -> Response:
