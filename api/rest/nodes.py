@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
+from api.rest.answers.streaming import Streamed, takes_packed
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
 from api.rest.descriptions import (
@@ -21,7 +22,6 @@ from api.rest.descriptions import (
     REVOKE_TOKEN,
     STREAM,
 )
-from api.rest.streaming import Streamed, takes_packed
 from controlplane.intent import JoinRequest, NodeReport, NodeSession
 from federation.errors import Fault, Forbidden, InvalidInput, shown
 from federation.resources.grammar import escaped

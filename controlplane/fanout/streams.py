@@ -16,8 +16,9 @@ LATE_TICKS = 4
 """A view that shows nothing of a change lets its streams know of the revision within so many ticks: at most one line a second, however many changes."""
 AT_ONCE = 256
 """Streams that are woken before the loop looks at anything else."""
-PIECE = 64 << 10
-"""Bytes handed on at once, so that what a slow agent has not taken yet is not in memory."""
+PIECE = 8 << 10
+"""Bytes handed on at once, so that what a slow agent has not taken yet is not in memory; TLS keeps a buffer of the largest for as long as a stream
+lives."""
 OPENING = 256
 """Streams that are sent their first state at a time."""
 WAITING = 4096
@@ -100,7 +101,8 @@ class Fanout:
             position, era = None, view.era
             if since is not None and (chunk := view.since(since, is_first=True)) is not None:
                 position = chunk.revision
-                yield _bytes(chunk, is_packed)
+                for piece in _pieces(chunk, is_packed):
+                    yield piece
             while True:
                 if position is None or era != view.era or (chunk := view.since(position)) is None:
                     era = view.era
@@ -110,7 +112,8 @@ class Fanout:
                             yield piece
                 elif position != chunk.revision or stream.is_due:
                     stream.is_due, position = False, chunk.revision
-                    yield _bytes(chunk, is_packed)
+                    for piece in _pieces(chunk, is_packed):
+                        yield piece
                 else:
                     await stream.wait()
 
@@ -123,9 +126,8 @@ class Fanout:
             self._waiting -= 1
         try:
             for chunk in await view.snapshot():
-                whole = _bytes(chunk, is_packed)
-                for at in range(0, len(whole), PIECE):
-                    yield whole[at : at + PIECE], chunk.revision
+                for piece in _pieces(chunk, is_packed):
+                    yield piece, chunk.revision
         finally:
             self._opening.release()
 
@@ -174,5 +176,10 @@ def _wake_some(waiting: Iterator[Stream]) -> None:
     asyncio.get_running_loop().call_soon(_wake_some, waiting)
 
 
-def _bytes(chunk: Chunk, is_packed: bool) -> bytes:
-    return chunk.packed if is_packed else chunk.plain
+def _pieces(chunk: Chunk, is_packed: bool) -> Iterator[bytes]:
+    whole = chunk.packed if is_packed else chunk.plain
+    if len(whole) <= PIECE:
+        yield whole
+        return
+    for at in range(0, len(whole), PIECE):
+        yield whole[at : at + PIECE]
