@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,6 +20,8 @@ from federation.errors import CausewayError, Unavailable
 
 FIRST_PASSED_SOCKET = 3
 """systemd's socket activation: descriptors from 3 on, as many as LISTEN_FDS says."""
+BACKLOG = 4096
+STALLED_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,10 @@ class ServeSettings:
 def run(settings: ServeSettings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     code = 0
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most, most)
+    )  # each agent is a descriptor; 1,024 is the usual limit
     try:
         asyncio.run(_serve(settings))
     except* CausewayError as group:
@@ -46,7 +53,7 @@ def run(settings: ServeSettings) -> int:
 async def _serve(settings: ServeSettings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     url = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir / 'intent.db'}"
-    sockets = [_bound(settings.listen), *_passed()]
+    sockets = [listener(settings.listen), *_passed()]
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         token_file = await ensure_admin_token(plane, settings.data_dir)
         address = "http://{}:{}".format(*sockets[0].getsockname()[:2])
@@ -88,19 +95,22 @@ async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:
     return path
 
 
-def _bound(address: tuple[str, int]) -> socket.socket:
-    listener = socket.socket(socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listener(address: tuple[str, int]) -> socket.socket:
+    """A socket that thousands of agents may come to at once. Its connections are cut by the kernel when what was sent is not taken for
+    STALLED_SECONDS: by a host that is gone, or an agent that does not read. Raises Unavailable."""
+    made = socket.socket(socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
     try:
-        listener.bind(address)
-        listener.listen()  # who reads our URL may connect at once, and waits for the first answer
+        made.bind(address)
+        made.listen(BACKLOG)  # who reads our URL may connect at once, and waits for the first answer
     except OSError as error:
-        listener.close()
+        made.close()
         hint = "stop what listens there, or choose another with --listen HOST:PORT"
         raise Unavailable(
             f"cannot listen on {address[0]}:{address[1]}: {error.strerror}", hint=hint
         ) from error
-    return listener
+    return made
 
 
 def _passed() -> list[socket.socket]:

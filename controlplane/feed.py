@@ -17,6 +17,8 @@ from federation.errors import Unavailable
 
 POLL_SECONDS = 0.5
 """How late this replica may learn of a change that another one wrote, when its notification was lost."""
+KEPT_CHANGES = 5_000
+"""Of the log's end, taken at the start: agents that come over from another replica resume."""
 LOG = structlog.get_logger(__name__)
 
 
@@ -44,6 +46,7 @@ class Feed:
         """Start from what stands. Raises Unavailable."""
         async with self._database.reading() as connection:
             self._hub.load(await queries.everything(connection), await current_revision(connection))
+            self._hub.log.extend(await queries.latest_transactions(connection, KEPT_CHANGES))
 
     async def catch_up(self) -> None:
         """Publish what the log holds beyond what the hub knows. Raises Unavailable."""

@@ -1,66 +1,58 @@
-"""The fan-out: follows the change log, encodes each change once, and shares the bytes among all streams that may see it.
+"""What stands now, the change log's end, and users' watches. Agents' streams: `controlplane.fanout`.
 
-A stream holds the latest line per key that its agent has not taken yet, never a queue: a slow agent costs one line per
-object, and gets the newest state when it reads on.
+A watch holds the latest change per key that its reader has not taken yet, never a queue.
 """
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from controlplane.fanout.sight import Subjects, subjects_of
 from federation import wire
-from federation.doors.documents import POLICY_KINDS, STAGED_KINDS
 from federation.errors import Gone
 from federation.resources.metadata import ObjectKey
 
 KEEP_ALIVE_SECONDS = 10.0
 WINDOW = 2000
 """Transactions kept for streams that resume."""
-HIDDEN_KINDS = STAGED_KINDS
-OWN_KINDS = frozenset(
-    {
-        "Cluster",
-        "Node",
-        "Endpoint",
-        "NetworkSet",
-        "Namespace",
-        "ServiceAccount",
-        "CiliumCIDRGroup",
-        "HostEndpoint",
-        "Profile",
-        *POLICY_KINDS,
-    }
-)
-"""Kinds that only their own cluster's and linked clusters' agents see; those that name no cluster are everybody's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Held:
-    """An object as the hub holds it: its line is encoded once."""
+    """An object as the hub holds it: its line is encoded once. Never changed."""
 
     key: ObjectKey
     document: dict[str, Any] | None
     line: bytes
+    _subjects: Subjects | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def subjects(self) -> Subjects:
+        """Whom it may police, if it is a policy; found out once."""
+        if self._subjects is None:
+            self._subjects = subjects_of(self.key, self.document)
+        return self._subjects
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """All changes of one revision."""
+    """All changes of one revision. `before`: what stood at their places, None: nothing, or nobody knows. `is_connected`: no revision is
+    missing before it."""
 
     revision: int
     changes: tuple[Held, ...]
+    before: tuple[Held | None, ...] = ()
+    is_connected: bool = True
 
 
 @dataclass(eq=False, slots=True)
 class Subscriber:
-    """One stream. `cluster` None sees everything (users' watches)."""
+    """One watch."""
 
-    cluster: str | None
-    visible: frozenset[str] = frozenset()
     pending: dict[ObjectKey, Held] = field(default_factory=dict)
     revision: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,7 +79,11 @@ class Hub:
         self.objects: dict[ObjectKey, Held] = {}
         self.revision = 0
         self.log: deque[Transaction] = deque(maxlen=WINDOW)
-        self.subscribers: set[Subscriber] = set()
+        self.links: dict[ObjectKey, tuple[str, ...]] = {}
+        """Names of the clusters that each link connects."""
+        self.takers: list[Callable[[Transaction], None]] = []
+        """Who is handed each transaction, after it was taken here."""
+        self._subscribers: set[Subscriber] = set()
         self._sorted: dict[str, list[ObjectKey]] = {}
 
     def load(self, objects: Iterable[Held], revision: int) -> None:
@@ -95,6 +91,14 @@ class Hub:
         self.objects = {item.key: item for item in objects}
         self.revision = revision
         self._sorted.clear()
+        self._find_links(self.objects.values())
+
+    def _find_links(self, items: Iterable[Held]) -> None:
+        for item in items:
+            if item.key.kind == "Link":
+                self.links.pop(item.key, None)
+                if item.document is not None:
+                    self.links[item.key] = tuple(item.document["spec"]["clusters"])
 
     def sorted_keys(self, kind: str) -> list[ObjectKey]:
         """Of what stands of a kind, by cluster, namespace, name; never to be changed. Sorted again once names have come or gone."""
@@ -111,7 +115,7 @@ class Hub:
         gone = [held(key, None) for key in self.objects.keys() - standing.keys()]
         changed = [item for key, item in standing.items() if self._line_of(key) != item.line]
         self.log.clear()
-        self.publish(Transaction(revision, (*gone, *changed)))
+        self.publish(Transaction(revision, (*gone, *changed), is_connected=False))
         self.log.clear()
 
     def _line_of(self, key: ObjectKey) -> bytes | None:
@@ -120,6 +124,8 @@ class Hub:
 
     def publish(self, transaction: Transaction) -> None:
         """Take one transaction, in order of revisions, and hand it to every stream that may see it."""
+        before = tuple(self.objects.get(item.key) for item in transaction.changes)
+        transaction = replace(transaction, before=before)
         for item in transaction.changes:
             if item.document is None or item.key not in self.objects:
                 self._sorted.pop(item.key.kind, None)
@@ -127,35 +133,15 @@ class Hub:
                 self.objects.pop(item.key, None)
             else:
                 self.objects[item.key] = item
+        self._find_links(transaction.changes)
         self.revision = transaction.revision
         self.log.append(transaction)
-        is_link_change = any(item.key.kind == "Link" for item in transaction.changes)
-        for subscriber in self.subscribers:
-            if is_link_change and subscriber.cluster is not None:
-                self._move_view(subscriber)
-            for item in transaction.changes:
-                if self._is_visible(item, subscriber):
-                    subscriber.pending[item.key] = item
+        for subscriber in self._subscribers:
+            subscriber.pending.update((item.key, item) for item in transaction.changes)
             subscriber.revision = transaction.revision
             subscriber.wake.set()
-
-    async def stream(self, cluster: str, since: int | None) -> AsyncIterator[bytes]:
-        """Encoded messages for an agent of `cluster`, for ever (see `federation.wire`)."""
-        with self._subscribed(cluster) as subscriber:
-            missed = None if since is None else self._since(since)
-            mode: Any = "snapshot" if missed is None else "resume"
-            first = missed if missed is not None else self.objects.values()
-            lines = [item.line for item in first if self._is_visible(item, subscriber)]
-            revision = self.revision
-            yield (
-                wire.encode(wire.Begin(mode, revision)) + b"".join(lines) + wire.encode(wire.InSync(revision))
-            )
-            while True:
-                await self._woken(subscriber)
-                taken, subscriber.pending = subscriber.pending, {}
-                subscriber.wake.clear()
-                commit = wire.encode(wire.Commit(subscriber.revision))
-                yield b"".join(item.line for item in taken.values()) + commit
+        for take in self.takers:
+            take(transaction)
 
     def watch(self, kind: str, since: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Events of one kind for a user: what stands first (with `since`: what is newer), then what changes; a BOOKMARK when all
@@ -167,7 +153,7 @@ class Hub:
         return self._watch(kind, missed)
 
     async def _watch(self, kind: str, missed: list[Held] | None) -> AsyncIterator[dict[str, Any]]:
-        with self._subscribed(None) as subscriber:
+        with self._subscribed() as subscriber:
             known = {item.key: item.document for item in self.objects.values() if item.key.kind == kind}
             first = known.values() if missed is None else ()
             for document in first:
@@ -195,24 +181,19 @@ class Hub:
                 yield {"type": "BOOKMARK", "revision": subscriber.revision}
 
     @contextmanager
-    def _subscribed(self, cluster: str | None) -> Iterator[Subscriber]:
-        subscriber = Subscriber(cluster, self._visible_clusters(cluster), revision=self.revision)
-        self.subscribers.add(subscriber)
+    def _subscribed(self) -> Iterator[Subscriber]:
+        subscriber = Subscriber(revision=self.revision)
+        self._subscribers.add(subscriber)
         try:
             yield subscriber
         finally:
-            self.subscribers.discard(subscriber)
+            self._subscribers.discard(subscriber)
 
     async def _woken(self, subscriber: Subscriber) -> None:
         try:
             await asyncio.wait_for(subscriber.wake.wait(), KEEP_ALIVE_SECONDS)
         except TimeoutError:
             return
-
-    def _since(self, revision: int) -> list[Held] | None:
-        """What an agent missed; None when only a snapshot will do (a link moves what it may see)."""
-        newer = self._newer(revision)
-        return None if newer is None or any(item.key.kind == "Link" for item in newer) else newer
 
     def _newer(self, revision: int) -> list[Held] | None:
         """The newest change per key after `revision`; None when that is not covered by the log."""
@@ -221,37 +202,3 @@ class Hub:
             return None
         newer = [transaction for transaction in self.log if transaction.revision > revision]
         return list({item.key: item for t in newer for item in t.changes}.values())
-
-    def _move_view(self, subscriber: Subscriber) -> None:
-        before, after = subscriber.visible, self._visible_clusters(subscriber.cluster)
-        subscriber.visible = after
-        for item in self.objects.values():
-            if item.key.kind in OWN_KINDS:
-                home = item.key.cluster or (item.key.name if item.key.kind == "Cluster" else "")
-                if home in after - before:
-                    subscriber.pending[item.key] = item
-                elif home in before - after:
-                    subscriber.pending[item.key] = held(item.key, None)
-
-    def _visible_clusters(self, cluster: str | None) -> frozenset[str]:
-        if cluster is None:
-            return frozenset()
-        links = [
-            i.document["spec"]["clusters"]
-            for i in self.objects.values()
-            if i.key.kind == "Link" and i.document
-        ]
-        return frozenset({cluster}.union(*(set(pair) for pair in links if cluster in pair)))
-
-    def _is_visible(self, item: Held, subscriber: Subscriber) -> bool:
-        if subscriber.cluster is None:
-            return True
-        key = item.key
-        if key.kind in HIDDEN_KINDS:
-            return False
-        if key.kind == "Link":
-            return item.document is None or subscriber.cluster in item.document["spec"]["clusters"]
-        if key.kind in OWN_KINDS:
-            home = key.name if key.kind == "Cluster" else key.cluster
-            return not home or home in subscriber.visible
-        return True

@@ -219,8 +219,14 @@ class Enrolment(Protocol):
 class AgentService(Protocol):
     """What agents do, each for its own node only."""
 
-    def stream(self, session: NodeSession, since: int | None) -> AsyncIterator[bytes]:
-        """Encoded lines of `federation.wire`, ready to be written."""
+    def stream(
+        self, session: NodeSession, since: int | None, *, is_packed: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Encoded lines of `federation.wire`, ready to be written; packed: as one zlib stream."""
+        ...
+
+    async def reach(self, revision: int) -> None:
+        """Know what an agent knows already. Raises Unavailable."""
         ...
 
     async def publish_key(self, session: NodeSession, public_key: str, listen_port: int) -> None:

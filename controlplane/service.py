@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from controlplane import commands, reading
 from controlplane.clock import Clock
 from controlplane.duties import Duties
+from controlplane.fanout.streams import Fanout
 from controlplane.feed import Feed
 from controlplane.holders import Holders
 from controlplane.hub import Hub
@@ -68,6 +69,7 @@ class ControlPlane:
         self.clock = clock
         self.database = Database(settings.database_url)
         self.hub = Hub()
+        self.fanout = Fanout(self.hub)
         self.feed = Feed(self.database, self.hub, clock)
         self.duties = Duties(self.database, clock)
         self._holders = Holders()
@@ -86,6 +88,7 @@ class ControlPlane:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(plane.feed.follow(), name="follow the change log"),
+                    group.create_task(plane.fanout.go_on(), name="signs of life"),
                     group.create_task(plane.duties.go_on(), name="duties"),
                 ]
                 try:
@@ -209,9 +212,17 @@ class ControlPlane:
         async with self.database.transaction() as connection:
             return await enrolment.store_credential(connection, "user", "", name)
 
-    def stream(self, session: NodeSession, since: int | None) -> AsyncIterator[bytes]:
-        """What an agent follows."""
-        return self.hub.stream(session.cluster, since)
+    def stream(
+        self, session: NodeSession, since: int | None, *, is_packed: bool = False
+    ) -> AsyncIterator[bytes]:
+        """What an agent follows. Raises Unavailable when too many begin at once."""
+        return self.fanout.stream(session.cluster, since, is_packed=is_packed)
+
+    async def reach(self, revision: int) -> None:
+        """Know what an agent knows already, which another replica may have told it. A revision beyond the database's is none: it was set back.
+        Raises Unavailable: while that cannot be known the agent keeps what it has."""
+        if revision > self.hub.revision:
+            await self.feed.catch_up()
 
     async def publish_key(self, session: NodeSession, public_key: str, listen_port: int) -> None:
         """Store a node's WireGuard facts, when they are new. Raises Conflict for another node's key."""

@@ -8,8 +8,9 @@ from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
 from api.console import routes as console
-from api.rest import counting, nodes, openapi, problems, resources, staleness
+from api.rest import counting, nodes, openapi, problems, resources
 from api.rest import metrics as metrics_of
+from api.rest.answers import staleness
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.descriptions import HEALTH, METRICS, READINESS
 from controlplane.service import ControlPlane

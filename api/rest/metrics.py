@@ -15,7 +15,7 @@ def registry_of(plane: ControlPlane) -> CollectorRegistry:
     registry = CollectorRegistry()
     Gauge("causeway_revision", "Newest revision", registry=registry).set_function(lambda: plane.hub.revision)
     streams = Gauge("causeway_streams", "Open streams", registry=registry)
-    streams.set_function(lambda: len(plane.hub.subscribers))
+    streams.set_function(lambda: plane.fanout.size)
     Gauge("causeway_objects", "Objects that stand", registry=registry).set_function(
         lambda: len(plane.hub.objects)
     )

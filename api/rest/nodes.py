@@ -6,8 +6,9 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
+from api.rest.answers.streaming import Streamed, takes_packed
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
 from api.rest.descriptions import (
@@ -69,7 +70,10 @@ async def stream(request: Request, session: NodeSession = NODE) -> Response:
     """The stream of `federation.wire`."""
     asked = request.query_params.get("since")
     since = None if asked is None else whole_number(asked, "since", 0, 2**53)
-    return StreamingResponse(plane_of(request).stream(session, since), media_type="application/x-ndjson")
+    plane, is_packed = plane_of(request), takes_packed(request)
+    if since is not None:
+        await plane.reach(since)
+    return Streamed(plane.stream(session, since, is_packed=is_packed), is_packed=is_packed)
 
 
 async def publish_key(request: Request, session: NodeSession = NODE) -> Response:

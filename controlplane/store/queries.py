@@ -59,6 +59,17 @@ async def transactions_after(connection: AsyncConnection, revision: int) -> list
     ]
 
 
+async def latest_transactions(connection: AsyncConnection, rows: int) -> list[Transaction]:
+    """The end of the change log, as whole transactions of together at most so many changes."""
+    c = t.changes.c
+    numbers = select(c.revision).order_by(c.revision.desc(), c.sequence.desc()).limit(rows + 1)
+    found = list((await connection.execute(numbers)).scalars())
+    if not found:
+        return []
+    before = found[-1] if len(found) > rows else found[-1] - 1  # the first of too many may be a part only
+    return await transactions_after(connection, before)
+
+
 async def node_progress(connection: AsyncConnection) -> tuple[list[str], dict[str, tuple[int, str]]]:
     """(all nodes as cluster/node, newest report of each: revision and faults as JSON)."""
     c = t.resources.c

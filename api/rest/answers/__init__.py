@@ -1,0 +1,1 @@
+"""What is said around an answer, and answers that do not end."""
