@@ -77,9 +77,12 @@ def differences(connection: Connection) -> list[str]:
 
 
 def _told(found: Any) -> str:
+    """Alembic's step that would mend it, as a fact: (verb, …) of an index, a column or a table, or a list of changes of one column."""
     verb, *parts = found[0] if isinstance(found, list) else found
-    table = next((p.name for p in parts if isinstance(p, Table)), "") or str(
-        parts[1] if len(parts) > 1 else ""
-    )
-    thing = next((p.name for p in parts if isinstance(p, Column | Index)), "")
-    return " ".join(filter(None, (verb.replace("_", " "), table, thing and str(thing))))
+    action, _, thing = verb.partition("_")
+    names = [str(part.name) for part in parts if isinstance(part, Table | Column | Index)]
+    names = names or [str(part) for part in parts[1:3]]
+    if isinstance(parts[-1], Column):  # (…, schema, table, column)
+        names = [str(parts[-2]), *names]
+    what = {"add": "is missing", "remove": "is one too many"}.get(action, "is another")
+    return f"{thing.replace('_', ' ')} {'.'.join(names)} {what}"
