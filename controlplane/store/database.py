@@ -39,6 +39,8 @@ READER_SECONDS, WRITER_SECONDS = 5.0, 12.0
 """How long a transaction may take: a server that is frozen, or behind a network that swallows packets, is not even able to end a statement. Its
 connection is then cut without a word to it."""
 CLOSE_SECONDS = 2.0
+UPGRADE_SECONDS = 600.0
+"""Of a statement of a migration, and of waiting for another replica that migrates."""
 
 
 class Database:
@@ -61,8 +63,17 @@ class Database:
     async def upgrade(self) -> None:
         """Bring the schema to this release's. Raises Unavailable when the database cannot be reached, Conflict when it is somebody else's."""
         self.own_file()
-        async with self.transaction() as connection:
-            await connection.run_sync(schema.upgrade)
+        async with self.reading() as connection:
+            standing = await connection.run_sync(schema.version)
+        if standing >= schema.newest():
+            return
+        patient = self if self.is_sqlite else Database(self.url, UPGRADE_SECONDS)  # tables may be large
+        try:
+            async with patient.transaction(None) as connection:
+                await connection.run_sync(schema.upgrade)
+        finally:
+            if patient is not self:
+                await patient.close()
 
     def own_file(self) -> bool:
         """Make SQLite's file for its directory's owner alone, for it holds hashes of credentials; whether there was none. Raises Unavailable."""

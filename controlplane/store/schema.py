@@ -16,7 +16,8 @@ from federation.errors import Conflict
 
 LOCK = 8271
 """Of PostgreSQL's advisory locks: replicas that start together migrate one after the other."""
-
+TABLE_SECONDS = 5
+"""How long a migration waits for a table: whoever wants the table after it waits as well."""
 OURS = {"alembic_version", "counters", "resources"}
 """Tables by which a database is known as ours, of whatever release."""
 
@@ -35,6 +36,7 @@ def upgrade(connection: Connection, target: str = "head") -> None:
     Raises Conflict for a database that holds something else."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_SECONDS}s'"))
     standing = version(connection)
     if not standing and (others := tables_of(connection)):
         raise Conflict(
