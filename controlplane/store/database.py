@@ -24,8 +24,8 @@ Connection = AsyncConnection
 AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, OSError)  # fmt: skip
 """What a database that is away, starting, stopping, or too slow makes the libraries raise; TimeoutError is an OSError."""
 SERIALIZATION, DEADLOCK = "40001", "40P01"
-NOT_NOW = ("25006", "25P03", "53", "55P03", "57")
-"""SQLSTATEs, or their classes: a standby, or a server set so, only reads; a transaction idled too long; no disk, memory or connection is left; a
+NOT_NOW = ("08", "25006", "25P03", "53", "55P03", "57")
+"""SQLSTATEs, or their classes: a connection was lost, also while it was made; a standby, or a server set so, only reads; a transaction idled too long; no disk, memory or connection is left; a
 lock, or the end of a statement, was waited for too long; somebody ended the session or the server."""
 TRIES = 5
 CHANNEL = "causeway"
