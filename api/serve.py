@@ -16,7 +16,7 @@ import uvicorn
 from api.rest.app import application
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
-from federation.errors import CausewayError, Unavailable
+from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
 
 FIRST_PASSED_SOCKET = 3
 """systemd's socket activation: descriptors from 3 on, as many as LISTEN_FDS says."""
@@ -32,7 +32,7 @@ class ServeSettings:
     """Holds the SQLite file and `admin.token` (0600)."""
     listen: tuple[str, int] = ("127.0.0.1", 8440)
     database_url: str = ""
-    """SQLAlchemy's URL; empty: SQLite in `data_dir`."""
+    """As `controlplane.store.urls` reads it; empty: SQLite in `data_dir`."""
 
 
 def run(settings: ServeSettings) -> int:
@@ -84,7 +84,7 @@ async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:
     path = data_dir / "admin.token"
     try:
         await plane.user_of(path.read_text().strip())
-    except (OSError, CausewayError):
+    except (OSError, Unauthenticated, Forbidden):
         token = await plane.create_api_token("admin")
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)

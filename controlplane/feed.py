@@ -1,24 +1,28 @@
 """Follows the change log: what any replica has committed reaches this one's hub, in order, once; and says when the database was last seen.
 
 A notification only wakes it. What it reads is everything beyond the revision it knows, so a lost notification costs a poll interval, and nothing
-is missed or taken twice. A log that was compacted beyond that revision is made good by comparing everything that stands.
+is missed or taken twice. A log that was compacted beyond that revision is made good by comparing everything that stands; so is a database that is not
+the one whose revisions were told (see `controlplane.store.lineage`).
 """
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from controlplane.clock import Clock
-from controlplane.hub import Hub
-from controlplane.store import queries
-from controlplane.store.database import Connection, Database, counter, current_revision
+from controlplane.hub import Hub, Transaction
+from controlplane.store import lineage, queries
+from controlplane.store.database import Connection, Database
 from federation.errors import Unavailable
 
 POLL_SECONDS = 0.5
 """How late this replica may learn of a change that another one wrote, when its notification was lost."""
 KEPT_CHANGES = 5_000
 """Of the log's end, taken at the start: agents that come over from another replica resume."""
+SETTLINGS = 3
+"""Of one catching up: a database is hardly promoted twice meanwhile."""
 LOG = structlog.get_logger(__name__)
 
 
@@ -36,6 +40,8 @@ class Feed:
         self._woken = asyncio.Event()
         self._seen = clock.monotonic()
         self._is_lost = False
+        self._has_timelines: bool | None = None
+        """None: not asked yet."""
 
     @property
     def stale_seconds(self) -> float | None:
@@ -44,15 +50,13 @@ class Feed:
 
     async def load(self) -> None:
         """Start from what stands. Raises Unavailable."""
-        async with self._database.reading() as connection:
-            self._hub.load(await queries.everything(connection), await current_revision(connection))
-            self._hub.log.extend(await queries.latest_transactions(connection, KEPT_CHANGES))
+        await self._settled(self._load)
 
     async def catch_up(self) -> None:
         """Publish what the log holds beyond what the hub knows. Raises Unavailable."""
         try:
-            async with self._catching_up, self._database.reading() as connection:
-                await self._take(connection)
+            async with self._catching_up:
+                await self._settled(self._take)
         except Unavailable as error:
             self.lose(error)
             raise
@@ -81,15 +85,33 @@ class Feed:
             except TimeoutError:
                 continue
 
-    async def _take(self, connection: Connection) -> None:
-        newest = await current_revision(connection)
-        if newest == self._hub.revision:
+    async def _settled(self, take: Callable[[Connection, lineage.Place], Awaitable[None]]) -> None:
+        """Read, from a database that goes on where this replica left it, or that has been put forward. Raises Unavailable."""
+        if self._has_timelines is None:
+            self._has_timelines = await lineage.has_timelines(self._database)
+        for _ in range(SETTLINGS):
+            async with self._database.reading() as connection:
+                place = await lineage.place(connection, self._has_timelines)
+                if place.is_same and place.revision >= self._hub.revision:
+                    return await take(connection, place)
+            await lineage.settle(self._database, self._hub.revision, self._has_timelines)
+        raise Unavailable("the database changes its history again and again")
+
+    async def _load(self, connection: Connection, place: lineage.Place) -> None:
+        self._hub.load(await queries.everything(connection), place.revision)
+        recent = await queries.latest_transactions(connection, KEPT_CHANGES)
+        self._hub.log.extend(t for t in recent if t.revision > place.compacted)
+
+    async def _take(self, connection: Connection, place: lineage.Place) -> None:
+        if place.revision == self._hub.revision:
             return
-        if newest < self._hub.revision or await counter(connection, "compacted") > self._hub.revision:
-            self._hub.replace(await queries.everything(connection), newest)
+        if place.compacted > self._hub.revision:
+            self._hub.replace(await queries.everything(connection), place.revision)
             return
         for transaction in await queries.transactions_after(connection, self._hub.revision):
             self._hub.publish(transaction)
+        if self._hub.revision < place.revision:  # a command that found nothing to change has taken a number
+            self._hub.publish(Transaction(place.revision, ()))
 
     def lose(self, error: Exception) -> None:
         """Somebody found the database away."""

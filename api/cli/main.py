@@ -6,6 +6,7 @@ import typer
 
 from api.cli import access, doctor, node, policy, read, write
 from api.cli.client import exit_code, harmless
+from api.cli.database import commands as database
 from api.cli.datapath import flows, tables, verdict
 from api.cli.explain import explain
 from api.cli.simulate import simulate
@@ -32,6 +33,7 @@ for name, group in (
     ("rollout", access.rollout),
     ("policy", policy.app),
     ("agent", node.agent),
+    ("db", database.app),
     ("lab", lab.app),
 ):
     app.add_typer(group, name=name)

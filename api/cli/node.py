@@ -23,7 +23,7 @@ agent = typer.Typer(invoke_without_command=True, help="This node's agent: run it
 def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8440",
     data_dir: Annotated[Path, typer.Option(help="SQLite file and admin token.")] = Path("/var/lib/causeway/server"),
-    database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a PostgreSQL; empty: SQLite.")] = "",
+    database_url: Annotated[str, typer.Option(envvar="CAUSEWAY_DATABASE_URL", help="postgresql://… or sqlite:FILE; empty: SQLite in the data directory.")] = "",
 ) -> None:  # fmt: skip
     """Run the control plane."""
     from api.serve import ServeSettings, run

@@ -1,6 +1,7 @@
 """Engines and transactions: SQLite (one file, WAL) and PostgreSQL from the same code."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -9,19 +10,11 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import event, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    DisconnectionError,
-    InterfaceError,
-    NoSuchModuleError,
-    OperationalError,
-)
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from controlplane.store import schema
+from controlplane.store import schema, urls
 from controlplane.store import tables as t
 from federation.errors import InvalidInput, Unavailable
 
@@ -31,8 +24,8 @@ Connection = AsyncConnection
 AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, OSError)  # fmt: skip
 """What a database that is away, starting, stopping, or too slow makes the libraries raise; TimeoutError is an OSError."""
 SERIALIZATION, DEADLOCK = "40001", "40P01"
-NOT_NOW = ("25006", "25P03", "53", "55P03", "57")
-"""SQLSTATEs, or their classes: a standby, or a server set so, only reads; a transaction idled too long; no disk, memory or connection is left; a
+NOT_NOW = ("08", "25006", "25P03", "53", "55P03", "57")
+"""SQLSTATEs, or their classes: a connection was lost, also while it was made; a standby, or a server set so, only reads; a transaction idled too long; no disk, memory or connection is left; a
 lock, or the end of a statement, was waited for too long; somebody ended the session or the server."""
 TRIES = 5
 CHANNEL = "causeway"
@@ -46,14 +39,17 @@ READER_SECONDS, WRITER_SECONDS = 5.0, 12.0
 """How long a transaction may take: a server that is frozen, or behind a network that swallows packets, is not even able to end a statement. Its
 connection is then cut without a word to it."""
 CLOSE_SECONDS = 2.0
+UPGRADE_SECONDS = 600.0
+"""Of a statement of a migration, and of waiting for another replica that migrates."""
 
 
 class Database:
-    """One engine and its transactions. Raises InvalidInput for an URL that is none of ours."""
+    """One engine and its transactions. Raises InvalidInput for an URL that is none of ours. `statement_seconds`: what a server is let take for one
+    statement; more than a request's for work on whole tables."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, statement_seconds: float = WRITER_SECONDS) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, statement_seconds)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
@@ -65,17 +61,46 @@ class Database:
             event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     async def upgrade(self) -> None:
-        """Bring the schema to this release's. Raises Unavailable when the database cannot be reached."""
-        async with self.transaction() as connection:
-            await connection.run_sync(schema.upgrade)
+        """Bring the schema to this release's. Raises Unavailable when the database cannot be reached, Conflict when it is somebody else's."""
+        self.own_file()
+        async with self.reading() as connection:
+            standing = await connection.run_sync(schema.version)
+        if standing >= schema.newest():
+            return
+        patient = self if self.is_sqlite else Database(self.url, UPGRADE_SECONDS)  # tables may be large
+        try:
+            async with patient.transaction(None) as connection:
+                await connection.run_sync(schema.upgrade)
+        finally:
+            if patient is not self:
+                await patient.close()
 
-    def reading(self, seconds: float = READER_SECONDS) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One consistent view of what was committed; waits for no writer, and no longer than that. Raises Unavailable."""
+    def own_file(self) -> bool:
+        """Make SQLite's file for its directory's owner alone, for it holds hashes of credentials; whether there was none. Raises Unavailable."""
+        path = urls.file_of(self.url)
+        if path is None or path.exists():
+            return False
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            if os.geteuid() == 0:
+                owner = path.absolute().parent.stat()
+                os.chown(path, owner.st_uid, owner.st_gid)
+        except OSError as error:
+            raise Unavailable(
+                f"{path} cannot be made: {error.strerror}", hint="make its directory first"
+            ) from error
+        return True
+
+    def reading(self, seconds: float | None = READER_SECONDS) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One consistent view of what was committed; waits for no writer, and no longer than that (None: as long as it takes). Raises
+        Unavailable."""
         return self._begun(self._reader, seconds)
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def transaction(
+        self, seconds: float | None = WRITER_SECONDS
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
         """Everything inside happens, or nothing does. Raises Unavailable when the database is away."""
-        return self._begun(self.engine, WRITER_SECONDS)
+        return self._begun(self.engine, seconds)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """What `work` gives, in one transaction; done again, whole, when the database itself asks for that: two transactions were in each
@@ -176,22 +201,21 @@ async def counter(connection: AsyncConnection, name: str) -> int:
     return int((await connection.execute(statement)).scalar_one())
 
 
-def _engine(url: str) -> AsyncEngine:
-    hint = "like sqlite+aiosqlite:///intent.db or postgresql+asyncpg://user@host/name"
+def _engine(url: str, statement_seconds: float) -> AsyncEngine:
+    parsed = urls.parsed(url)
+    if parsed.drivername.startswith("sqlite"):
+        return create_async_engine(parsed, pool_pre_ping=True)
+    milliseconds = f"{statement_seconds * 1000:.0f}"
+    limits = LIMITS if statement_seconds <= WRITER_SECONDS else dict.fromkeys(LIMITS, milliseconds)
+    settings = {
+        "server_settings": {"application_name": "causeway", **limits},
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": statement_seconds,
+    }
     try:
-        parsed = make_url(url)
-        if parsed.drivername == "sqlite+aiosqlite":
-            return create_async_engine(parsed, pool_pre_ping=True)
-        if parsed.drivername == "postgresql+asyncpg":
-            settings = {
-                "server_settings": {"application_name": "causeway", **LIMITS},
-                "timeout": CONNECT_SECONDS,
-                "command_timeout": WRITER_SECONDS,
-            }
-            return create_async_engine(parsed, connect_args=settings, **POOL)
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise InvalidInput(f"the database's URL cannot be read: {type(error).__name__}", hint=hint) from error
-    raise InvalidInput(f"a database of {parsed.drivername} is not known", hint=hint)
+        return create_async_engine(parsed, connect_args=settings, **POOL)
+    except ValueError as error:
+        raise InvalidInput(f"the database's URL cannot be read: {error}", hint=urls.HINT) from error
 
 
 def _unavailable(error: BaseException) -> Unavailable:

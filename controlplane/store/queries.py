@@ -3,7 +3,8 @@
 import json
 from itertools import groupby
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.hub import Held, Transaction, held
@@ -92,14 +93,12 @@ async def reports(connection: AsyncConnection) -> dict[tuple[str, str], tuple[in
 async def store_report(
     connection: AsyncConnection, session: NodeSession, report: NodeReport, now: str
 ) -> None:
-    """Keep a node's newest report."""
-    c = t.node_reports.c
+    """Keep a node's newest report; one statement, for two replicas may take its first two reports at once."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"cluster": session.cluster, "node": session.node}
     values = {"revision": report.revision, "faults": json.dumps(report.faults), "at": now}
-    where = and_(c.cluster == session.cluster, c.node == session.node)
-    if (await connection.execute(update(t.node_reports).where(where).values(**values))).rowcount == 0:
-        await connection.execute(
-            insert(t.node_reports).values(cluster=session.cluster, node=session.node, **values)
-        )
+    insert = dialect.insert(t.node_reports).values(**row, **values)
+    await connection.execute(insert.on_conflict_do_update(index_elements=list(row), set_=values))
 
 
 async def join_tokens(connection: AsyncConnection) -> tuple[JoinToken, ...]:

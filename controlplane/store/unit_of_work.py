@@ -52,9 +52,16 @@ class UnitOfWork:
         return stored
 
     async def remove(self, key: ObjectKey) -> None:
-        """Delete a resource and log it."""
+        """Delete a resource and log it; a node takes its credential and its last report along: who joins under its name is another."""
         await self.connection.execute(delete(t.resources).where(_is(key)))
         await self.connection.execute(delete(t.rule_counts).where(t.rule_counts.c.policy == str(key)))
+        if key.kind == "Node":
+            c, r = t.credentials.c, t.node_reports.c
+            mine = and_(c.role == "node", c.cluster == key.cluster, c.name == key.name)
+            await self.connection.execute(delete(t.credentials).where(mine))
+            await self.connection.execute(
+                delete(t.node_reports).where(r.cluster == key.cluster, r.node == key.name)
+            )
         await self._log(key, None)
 
     async def claim(self, owner: ObjectKey, addresses: Iterable[object]) -> None:

@@ -67,15 +67,29 @@ def _servers() -> Iterator[Callable[[], Server]]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/intent.db"
-    socket_dir = request.getfixturevalue("postgresql_socket_dir")
-    name = f"t{abs(hash(request.node.name)) % 10**9}"
-    psql = ["psql", "-h", str(socket_dir), "-U", "postgres", "-qc"]
-    subprocess.run([*psql, f"DROP DATABASE IF EXISTS {name}"], check=True, capture_output=True)
-    subprocess.run([*psql, f"CREATE DATABASE {name}"], check=True, capture_output=True)
-    return f"postgresql+asyncpg://postgres@/{name}?host={socket_dir}"
+def database_url(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+    return new_database(request.param)
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """An empty database of a kind: its URL."""
+    made: list[str] = []
+
+    def make(kind: str) -> str:
+        number = len(made)
+        if kind == "sqlite":
+            made.append(f"sqlite+aiosqlite:///{tmp_path}/intent{number or ''}.db")
+            return made[-1]
+        socket_dir = request.getfixturevalue("postgresql_socket_dir")
+        name = f"t{abs(hash(request.node.name)) % 10**9}_{number}"
+        psql = ["psql", "-h", str(socket_dir), "-U", "postgres", "-qc"]
+        subprocess.run([*psql, f"DROP DATABASE IF EXISTS {name}"], check=True, capture_output=True)
+        subprocess.run([*psql, f"CREATE DATABASE {name}"], check=True, capture_output=True)
+        made.append(f"postgresql+asyncpg://postgres@/{name}?host={socket_dir}")
+        return made[-1]
+
+    return make
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 CAUSEWAY = [sys.executable, "-m", "api.cli.main"]
+ROOT = str(Path(__file__).parents[3])
+"""What is tested is this checkout, whichever is installed."""
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -35,7 +37,9 @@ def causeway(tmp_path: Path) -> Run:
     """Run the command line; its environment is only what the test gives."""
 
     def run(*words: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-        clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "200", **environment}
+        clean = {
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "200", "PYTHONPATH": ROOT, **environment
+        }  # fmt: skip
         return subprocess.run(
             [*CAUSEWAY, *words], input=stdin, capture_output=True, text=True, check=False, env=clean, cwd=tmp_path, timeout=60
         )  # fmt: skip

@@ -1,0 +1,1 @@
+"""`causeway db`: the control plane's database around its life."""

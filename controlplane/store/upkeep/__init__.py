@@ -1,0 +1,1 @@
+"""The database's life around the control plane: made, upgraded, checked, copied, backed up, restored."""
