@@ -6,6 +6,8 @@ is missed or taken twice. A log that was compacted beyond that revision is made 
 
 import asyncio
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
@@ -14,6 +16,7 @@ from controlplane.hub import Hub
 from controlplane.store import queries
 from controlplane.store.database import Connection, Database, counter, current_revision
 from federation.errors import Unavailable
+from federation.resources.metadata import ObjectKey
 
 POLL_SECONDS = 0.5
 """How late this replica may learn of a change that another one wrote, when its notification was lost."""
@@ -39,6 +42,18 @@ class Feed:
     def stale_seconds(self) -> float | None:
         """Since when this replica does not know what the database holds; None: it knows."""
         return max(self._clock.monotonic() - self._seen, 0.001) if self._is_lost else None
+
+    def standing(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """A document as this replica knows it; None: there is none."""
+        found = self._hub.objects.get(key)
+        return found.document if found else None
+
+    def enrolments(self) -> list[tuple[str, str, str]]:
+        """(cluster, node, enrolment) of every node, as this replica knows them."""
+        return [
+            (key.cluster, key.name, ((self.standing(key) or {}).get("status") or {}).get("enrolment", ""))
+            for key in self._hub.sorted_keys("Node")
+        ]
 
     async def load(self) -> None:
         """Start from what stands. Raises Unavailable."""

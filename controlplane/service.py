@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
@@ -27,7 +28,9 @@ from controlplane.intent import (
     RequestKey,
     Rollout,
     RuleCount,
+    TokenBounds,
 )
+from controlplane.pki.certificates import Certificates, Lives
 from controlplane.store import enrolment, queries, requests
 from controlplane.store.counts import counts_of, store_counts
 from controlplane.store.database import Connection, Database, current_revision, next_number, notify
@@ -51,6 +54,10 @@ class Settings:
     database_url: str
     """SQLAlchemy's: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`."""
     tunnel_prefix: IPv4Network = field(default=IPv4Network("100.64.0.0/10"))
+    certificate_life: timedelta = timedelta(hours=12)
+    """Of nodes."""
+    certificate_grace: timedelta = timedelta(days=14)
+    """How long after its end a certificate's key may ask for a new one, unless the node was revoked."""
 
 
 class _RolledBackError(Exception):
@@ -70,6 +77,8 @@ class ControlPlane:
         self.hub = Hub()
         self.feed = Feed(self.database, self.hub, clock)
         self.duties = Duties(self.database, clock)
+        lives = Lives(settings.certificate_life, settings.certificate_grace, settings.tunnel_prefix)
+        self.certificates = Certificates(self.database, self.feed, clock, lives, self._work)
         self._holders = Holders()
         self._reports: dict[tuple[str, str], tuple[int, str]] = {}
         self._reported = asyncio.Condition()
@@ -161,12 +170,12 @@ class ControlPlane:
                 except TimeoutError:
                     continue
 
-    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str) -> JoinToken:
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
         """A token for nodes of one cluster, which must exist."""
-        del actor  # the audit log comes with the control plane's own issue
         await self.get(ObjectKey("Cluster", "", "", cluster))
+        asked = JoinToken(id="", cluster=cluster, expires="", uses_left=uses, bounds=bounds, created_by=actor)
         async with self.database.transaction() as connection:
-            return await enrolment.store_join_token(connection, cluster, ttl_seconds, uses, self.clock.now())
+            return await enrolment.store_join_token(connection, asked, ttl_seconds, self.clock.now())
 
     async def list_join_tokens(self) -> tuple[JoinToken, ...]:
         """All that are stored, without their secrets."""
@@ -184,9 +193,9 @@ class ControlPlane:
         """Enrol a node; its credential is given this once."""
 
         async def work(unit: UnitOfWork) -> str:
-            now = self.clock.now()
-            await enrolment.spend_join_token(unit.connection, request.token, request.cluster, now)
-            return await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
+            await enrolment.spend_join_token(unit.connection, request, self.clock.now())
+            await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
+            return await enrolment.store_credential(unit.connection, "node", request.cluster, request.node)
 
         return await self._work(f"join {request.cluster}/{request.node}", work)
 

@@ -195,13 +195,22 @@ def pin_of(text: str) -> str:
     return f"sha256:{_key_hash(certificate_of(text).public_key())}"
 
 
+def pins_of(bundle: str) -> tuple[str, ...]:
+    """The pins of all certificates of a bundle. Raises InvalidInput."""
+    return tuple(pin for pin, _ in _pinnable(bundle))
+
+
 def pinned(bundle: str, pin: str) -> str:
     """The certificate of a bundle that has this pin; empty: none. Raises InvalidInput."""
+    return next((_pem(one) for found, one in _pinnable(bundle) if found == pin), "")
+
+
+def _pinnable(bundle: str) -> list[tuple[str, x509.Certificate]]:
     try:
         several = x509.load_pem_x509_certificates(bundle.encode())
     except ValueError as error:
         raise InvalidInput(f"not certificates in PEM: {error}") from error
-    return next((_pem(one) for one in several if f"sha256:{_key_hash(one.public_key())}" == pin), "")
+    return [(f"sha256:{_key_hash(one.public_key())}", one) for one in several]
 
 
 def seal(secret: bytes, purpose: str, text: str) -> str:
