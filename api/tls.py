@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from controlplane.clock import Clock
 from controlplane.pki import x509
-from controlplane.pki.authorities import Authorities, write_private
+from controlplane.pki.authorities import Authorities, Trust, write_private
 from federation.errors import CausewayError, InvalidInput
 
 LIFE = timedelta(days=7)
@@ -53,6 +53,7 @@ class ServerTls:
         self._folder = folder
         self._clock = clock
         self._own = own
+        self._made_of: Trust | None = None
         self._newest: ssl.SSLContext | None = None
         self._until = clock.now()
         self._looked = (0.0, 0.0)
@@ -62,6 +63,7 @@ class ServerTls:
         if self._own:
             self._authorities.extra_roots = self._read_own(self._own)
         self._make()
+        self._authorities.on_change = self._follow
 
     @property
     def pins(self) -> tuple[str, ...]:
@@ -84,7 +86,8 @@ class ServerTls:
 
     async def look(self) -> bool:
         """Once; whether there is a new certificate or a new set of roots. Raises Unavailable, InvalidInput."""
-        is_news = await self._authorities.refresh()
+        await self._authorities.refresh()
+        is_news = self._authorities.trust != self._made_of
         if self._own and self._times(self._own) != self._looked:
             self._authorities.extra_roots = self._read_own(self._own)
             is_news = True
@@ -92,6 +95,13 @@ class ServerTls:
         if is_news or is_due:
             self._make()
         return is_news or is_due
+
+    def _follow(self) -> None:
+        """This replica has changed the authorities itself; what fails is tried again by `keep`."""
+        try:
+            self._make()
+        except CausewayError as error:
+            LOG.warning("the server's certificate stays as it is", why=error.message)
 
     def _make(self) -> None:
         context, bundle = _context(), self._authorities.trust.bundle
@@ -110,6 +120,7 @@ class ServerTls:
         fresh.write_text(bundle)
         fresh.replace(self._folder / CA_FILE)
         self._newest = context
+        self._made_of = self._authorities.trust
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         if self._newest is not None:

@@ -10,7 +10,7 @@ All that are there are trusted; one is issuing.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +73,8 @@ class Authorities:
         self.all: tuple[Authority, ...] = ()
         self.extra_roots = ""
         """PEM of roots that are not ours: of a server's certificate that the operator gave."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when there is something else to trust, or to sign with."""
         self._database = database
         self._folder = Path()
         self._secret = b""
@@ -97,6 +99,8 @@ class Authorities:
         self.all = tuple(
             replace(known[row.id], state=row.state) if row.id in known else self._opened(row) for row in rows
         )
+        if self.on_change is not None:
+            self.on_change()
         return True
 
     @property
