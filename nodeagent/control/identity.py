@@ -21,7 +21,7 @@ from federation.errors import InvalidInput, Unavailable
 FILE, CA_FILE = "identity.pem", "ca.pem"
 MARK = "causeway: "
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
-KEY = re.compile(r"-----BEGIN PRIVATE KEY-----.*?-----END PRIVATE KEY-----\n", re.DOTALL)
+KEY = re.compile(r"-----BEGIN PRIVATE KEY-{5}.*?-----END PRIVATE KEY-{5}\n", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

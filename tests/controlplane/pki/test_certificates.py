@@ -224,3 +224,21 @@ async def test_who_used_a_token_is_kept(trusted: ControlPlane, asked: Any, csr: 
 async def test_a_session_without_a_certificate_stands_with_its_node(trusted: ControlPlane) -> None:
     with pytest.raises(CausewayError):
         await trusted.certificates.must_stand(NodeSession(cluster="dc1", node="nobody"))
+
+
+async def test_what_expired_long_ago_is_forgotten(
+    trusted: ControlPlane, asked: Any, csr: str, clock: Any
+) -> None:
+    from controlplane.store import pki
+
+    issued = await trusted.certificates.join(await asked(), csr)
+
+    async def kept() -> bool:
+        await trusted.duties.round()
+        async with trusted.database.reading() as connection:
+            return await pki.find_certificate(connection, issued.serial) is not None
+
+    clock.seconds += timedelta(days=90).total_seconds()
+    assert await kept()
+    clock.seconds += timedelta(days=1).total_seconds()
+    assert not await kept()
