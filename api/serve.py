@@ -9,14 +9,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
 
 from api.rest.app import application
+from api.tls import CA_FILE, OwnCertificate, PeerProtocol, ServerTls, names_of
 from controlplane.clock import SystemClock
+from controlplane.pki.spiffe import DEFAULT_DOMAIN
 from controlplane.service import ControlPlane, Settings
-from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
+from federation.errors import CausewayError, Forbidden, InvalidInput, Unauthenticated, Unavailable
 
 FIRST_PASSED_SOCKET = 3
 """systemd's socket activation: descriptors from 3 on, as many as LISTEN_FDS says."""
@@ -33,6 +37,20 @@ class ServeSettings:
     listen: tuple[str, int] = ("127.0.0.1", 8440)
     database_url: str = ""
     """As `controlplane.store.urls` reads it; empty: SQLite in `data_dir`."""
+    is_tls: bool = True
+    """False: plain HTTP, for who has a proxy before it. Nodes have bearer credentials then."""
+    is_plain_allowed_anywhere: bool = False
+    """Plain HTTP on other addresses than loopback, too."""
+    tls_names: tuple[str, ...] = ()
+    """Names and addresses that the server's certificate is to be good for, beside those that it listens on."""
+    own_certificate: OwnCertificate | None = None
+    """The operator's, instead of one by our own authority."""
+    trust_domain: str = DEFAULT_DOMAIN
+    """SPIFFE trust domain of the first authority."""
+    certificate_life: timedelta = timedelta(hours=12)
+    """Of nodes' certificates."""
+    certificate_grace: timedelta = timedelta(days=14)
+    """How long after its end a node's certificate may come back."""
 
 
 def run(settings: ServeSettings) -> int:
@@ -54,18 +72,56 @@ async def _serve(settings: ServeSettings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     url = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir / 'intent.db'}"
     sockets = [listener(settings.listen), *_passed()]
-    async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
+    if not settings.is_tls and not settings.is_plain_allowed_anywhere:
+        _must_be_loopback(sockets)
+    clock = SystemClock()
+    wanted = Settings(
+        database_url=url,
+        certificate_life=settings.certificate_life,
+        certificate_grace=settings.certificate_grace,
+    )
+    async with ControlPlane.open(wanted, clock) as plane, asyncio.TaskGroup() as group:
+        tls = await _secured(plane, settings, sockets, clock) if settings.is_tls else None
         token_file = await ensure_admin_token(plane, settings.data_dir)
-        address = "http://{}:{}".format(*sockets[0].getsockname()[:2])
+        address = "{}://{}:{}".format("https" if tls else "http", *sockets[0].getsockname()[:2])
         said = f"control plane: {address}  console: {address}/console/  admin token: {token_file}"
+        if tls:
+            said += f"  CA file: {settings.data_dir / CA_FILE}  CA hash: {' '.join(tls.pins)}"
         print(said, file=sys.stderr, flush=True)  # noqa: T201
         config = uvicorn.Config(
-            application(plane), log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
+            application(plane),
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+            http=PeerProtocol,
+            ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         )
         server = _Server(config)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
+        keeper = group.create_task(tls.keep(), name="keep the certificate") if tls else None
         await server.serve(sockets=sockets)
+        if keeper:
+            keeper.cancel()
+
+
+async def _secured(plane: ControlPlane, settings: ServeSettings, sockets: list[socket.socket], clock: SystemClock) -> ServerTls:  # fmt: skip
+    authorities = plane.certificates.authorities
+    await authorities.open(settings.data_dir, clock.now(), settings.trust_domain)
+    names = names_of(sockets, settings.tls_names)
+    tls = ServerTls(authorities, names, settings.data_dir, clock, settings.own_certificate)
+    tls.start()
+    return tls
+
+
+def _must_be_loopback(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        host = one.getsockname()[0]
+        if not ip_address(host).is_loopback:
+            raise InvalidInput(
+                f"--insecure-http serves loopback only, and {host} is not",
+                hint="leave it out, put the proxy on this machine, or add --insecure-http-anywhere: tokens and credentials can be read on the way then",
+            )
 
 
 class _Server(uvicorn.Server):

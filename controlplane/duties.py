@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
+from datetime import timedelta
 
 import structlog
 
 from controlplane.clock import Clock
-from controlplane.store import leases, queries, requests
+from controlplane.store import leases, pki, queries, requests
 from controlplane.store.database import Connection, Database, counter, current_revision
 from federation.errors import Conflict, Unavailable
 
@@ -15,6 +16,8 @@ ROUND_SECONDS = 10.0
 """A third of a lease: two rounds may fail before another replica takes over."""
 KEPT_REVISIONS = 10_000
 """Of the log. A replica that was away for longer compares everything that stands."""
+KEPT_CERTIFICATES = timedelta(days=90)
+"""After their end: the longest grace period."""
 BATCH = 2_000
 """Revisions that one transaction drops: none holds others up for long."""
 LOG = structlog.get_logger(__name__)
@@ -65,6 +68,7 @@ class Duties:
     async def _tidy(self, connection: Connection) -> None:
         await self._prove(connection)
         await requests.forget(connection, self._clock.now())
+        await pki.forget_certificates(connection, self._clock.now(), KEPT_CERTIFICATES)
 
     async def _compact(self, connection: Connection) -> bool:
         """Drop a batch; whether there is more."""

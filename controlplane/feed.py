@@ -7,7 +7,8 @@ the one whose revisions were told (see `controlplane.store.lineage`).
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 
@@ -16,6 +17,7 @@ from controlplane.hub import Hub, Transaction
 from controlplane.store import lineage, queries
 from controlplane.store.database import Connection, Database
 from federation.errors import Unavailable
+from federation.resources.metadata import ObjectKey
 
 POLL_SECONDS = 0.5
 """How late this replica may learn of a change that another one wrote, when its notification was lost."""
@@ -47,6 +49,18 @@ class Feed:
     def stale_seconds(self) -> float | None:
         """Since when this replica does not know what the database holds; None: it knows."""
         return max(self._clock.monotonic() - self._seen, 0.001) if self._is_lost else None
+
+    def standing(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """A document as this replica knows it; None: there is none."""
+        found = self._hub.objects.get(key)
+        return found.document if found else None
+
+    def enrolments(self) -> list[tuple[str, str, str]]:
+        """(cluster, node, enrolment) of every node, as this replica knows them."""
+        return [
+            (key.cluster, key.name, ((self.standing(key) or {}).get("status") or {}).get("enrolment", ""))
+            for key in self._hub.sorted_keys("Node")
+        ]
 
     async def load(self) -> None:
         """Start from what stands. Raises Unavailable."""

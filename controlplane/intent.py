@@ -6,6 +6,7 @@ the change feed before it returns.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Protocol
@@ -102,14 +103,45 @@ class JoinRequest:
     os: str
     addresses: tuple[IPv4Address, ...]
     pod_prefixes: tuple[IPv4Network, ...]
+    source: str = ""
+    """The address that the request came from; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSession:
-    """Who an agent is, by its credential."""
+    """Who an agent is, by its certificate, or by its credential where there is no TLS."""
 
     cluster: str
     node: str
+    serial: str = ""
+    """Of the certificate; empty: it has none."""
+    enrolment: str = ""
+    """Which enrolment of the node the certificate belongs to."""
+    until: datetime | None = None
+    """When the certificate ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBounds:
+    """What a join token is good for beside its cluster. Empty: anything."""
+
+    role: str = "node"
+    """node or relay."""
+    os: str = ""
+    prefix: str = ""
+    """Where the request has to come from."""
+    node: str = ""
+    """The name that the node has to take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUse:
+    """Somebody joined with a token."""
+
+    cluster: str
+    node: str
+    source: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +153,10 @@ class JoinToken:
     expires: str
     uses_left: int
     text: str = ""
+    bounds: TokenBounds = TokenBounds()
+    created: str = ""
+    created_by: str = ""
+    used: tuple[TokenUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +222,7 @@ class Intent(Protocol):
 class Enrolment(Protocol):
     """How users and nodes get in. Tokens and credentials are hashed at rest."""
 
-    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str) -> JoinToken:
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
         """A token; its text is shown this once."""
         ...
 

@@ -5,13 +5,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
 from controlplane import commands, reading
 from controlplane.clock import Clock
 from controlplane.duties import Duties
-from controlplane.fanout.streams import Fanout
+from controlplane.fanout.streams import Before, Fanout, nothing
 from controlplane.feed import Feed
 from controlplane.holders import Holders
 from controlplane.hub import Hub
@@ -28,7 +29,9 @@ from controlplane.intent import (
     RequestKey,
     Rollout,
     RuleCount,
+    TokenBounds,
 )
+from controlplane.pki.certificates import Certificates, Lives
 from controlplane.store import enrolment, queries, requests
 from controlplane.store.counts import counts_of, store_counts
 from controlplane.store.database import Connection, Database, current_revision, next_number, notify
@@ -52,6 +55,10 @@ class Settings:
     database_url: str
     """SQLAlchemy's: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`."""
     tunnel_prefix: IPv4Network = field(default=IPv4Network("100.64.0.0/10"))
+    certificate_life: timedelta = timedelta(hours=12)
+    """Of nodes."""
+    certificate_grace: timedelta = timedelta(days=14)
+    """How long after its end a certificate's key may ask for a new one, unless the node was revoked."""
 
 
 class _RolledBackError(Exception):
@@ -72,6 +79,8 @@ class ControlPlane:
         self.fanout = Fanout(self.hub)
         self.feed = Feed(self.database, self.hub, clock)
         self.duties = Duties(self.database, clock)
+        lives = Lives(settings.certificate_life, settings.certificate_grace, settings.tunnel_prefix)
+        self.certificates = Certificates(self.database, self.feed, clock, lives, self._work)
         self._holders = Holders()
         self._reports: dict[tuple[str, str], tuple[int, str]] = {}
         self._reported = asyncio.Condition()
@@ -164,12 +173,12 @@ class ControlPlane:
                 except TimeoutError:
                     continue
 
-    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str) -> JoinToken:
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
         """A token for nodes of one cluster, which must exist."""
-        del actor  # the audit log comes with the control plane's own issue
         await self.get(ObjectKey("Cluster", "", "", cluster))
+        asked = JoinToken(id="", cluster=cluster, expires="", uses_left=uses, bounds=bounds, created_by=actor)
         async with self.database.transaction() as connection:
-            return await enrolment.store_join_token(connection, cluster, ttl_seconds, uses, self.clock.now())
+            return await enrolment.store_join_token(connection, asked, ttl_seconds, self.clock.now())
 
     async def list_join_tokens(self) -> tuple[JoinToken, ...]:
         """All that are stored, without their secrets."""
@@ -187,9 +196,9 @@ class ControlPlane:
         """Enrol a node; its credential is given this once."""
 
         async def work(unit: UnitOfWork) -> str:
-            now = self.clock.now()
-            await enrolment.spend_join_token(unit.connection, request.token, request.cluster, now)
-            return await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
+            await enrolment.spend_join_token(unit.connection, request, self.clock.now())
+            await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
+            return await enrolment.store_credential(unit.connection, "node", request.cluster, request.node)
 
         return await self._work(f"join {request.cluster}/{request.node}", work)
 
@@ -213,10 +222,10 @@ class ControlPlane:
             return await enrolment.store_credential(connection, "user", "", name)
 
     def stream(
-        self, session: NodeSession, since: int | None, *, is_packed: bool = False
+        self, session: NodeSession, since: int | None, *, is_packed: bool = False, before: Before = nothing
     ) -> AsyncIterator[bytes]:
-        """What an agent follows. Raises Unavailable when too many begin at once."""
-        return self.fanout.stream(session.cluster, since, is_packed=is_packed)
+        """What an agent follows; `before` is asked before each part. Raises Unavailable when too many begin at once."""
+        return self.fanout.stream(session.cluster, since, is_packed=is_packed, before=before)
 
     async def reach(self, revision: int) -> None:
         """Know what an agent knows already, which another replica may have told it. A revision beyond the database's is none: it was set back.

@@ -52,7 +52,17 @@ class InSync:
     revision: int
 
 
-Message = Begin | Upsert | Delete | Commit | InSync
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What to trust from now on; comes only to who has said what it trusts. Between transactions, and no part of any."""
+
+    bundle: str
+    """Roots, in PEM."""
+    issuer: str
+    """Id of the authority that signs now: who has a certificate of another renews it."""
+
+
+Message = Begin | Upsert | Delete | Commit | InSync | Trust
 
 
 def encode(message: Message) -> bytes:
@@ -68,6 +78,8 @@ def encode(message: Message) -> bytes:
             body = {"op": "commit", "revision": revision}
         case InSync(revision):
             body = {"op": "in_sync", "revision": revision}
+        case Trust(bundle, issuer):
+            body = {"op": "trust", "bundle": bundle, "issuer": issuer}
     return json.dumps(body, separators=(",", ":")).encode() + b"\n"
 
 
@@ -86,6 +98,8 @@ def decode(line: bytes) -> Message:
                 return Commit(revision)
             case {"op": "in_sync", "revision": int(revision)}:
                 return InSync(revision)
+            case {"op": "trust", "bundle": str(bundle), "issuer": str(issuer)}:
+                return Trust(bundle, issuer)
     except ValueError as error:
         raise InvalidInput(f"not a line of JSON: {line[:80]!r}") from error
     raise InvalidInput(f"not a message of the stream: {line[:80]!r}")

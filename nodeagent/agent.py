@@ -20,6 +20,7 @@ import structlog
 from federation.errors import CausewayError, Forbidden, Unauthenticated, Unavailable
 from nodeagent.control import cache
 from nodeagent.control.client import ControlChannel, Counts, HttpChannel
+from nodeagent.control.renewal import Renewal
 from nodeagent.control.replica import Replica, State
 from nodeagent.control.reporter import Reporter
 from nodeagent.desired import Decider
@@ -289,8 +290,13 @@ async def run_agent(
     counting: Counting | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; the kernel goes on as it is."""
-    channel = HttpChannel(settings.server, settings.credential)
-    work = asyncio.ensure_future(Agent(settings, channel, drivers).run(public_key, watchers, counting))
+    identity_dir = settings.state_dir if settings.has_certificate else None
+    channel = HttpChannel(settings.server, settings.credential, identity_dir=identity_dir)
+    agent = Agent(settings, channel, drivers)
+    if identity_dir is not None:
+        renewal = Renewal(channel, identity_dir, agent.clock, agent.book.note)
+        watchers = (*watchers, renewal.watch)
+    work = asyncio.ensure_future(agent.run(public_key, watchers, counting))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, partial(work.cancel, "stopped"))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from federation.errors import Fault, InvalidInput
 from federation.policy.failsafe import FAILSAFE, Failsafe, FailsafePort, with_more
 from federation.resources.metadata import ObjectKey
+from nodeagent.control import identity
 
 ENVIRONMENT_PREFIX = "CAUSEWAY_AGENT_"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -57,9 +58,11 @@ class AgentSettings:
     node: str
     """The node's name in its cluster; no default."""
     state_dir: Path
-    """Folder of credential, keys, cache and status; given on the command line, never in the file."""
+    """Folder of certificate, keys, cache and status; given on the command line, never in the file."""
     credential: Secret = field(default_factory=lambda: Secret(""))
-    """What joining gave this node. From the file `credential` (0600) in the state directory only: environments leak."""
+    """What joining gave this node where there is no TLS. From the file `credential` (0600) in the state directory only: environments leak."""
+    has_certificate: bool = False
+    """Whether joining gave it a certificate (`identity.pem`) instead."""
     pin_dir: str = ""
     """Folder of this node's pins below a bpffs; empty: /sys/fs/bpf/causeway/<cluster>-<node>."""
     interface: str = "cw-wg0"
@@ -140,6 +143,8 @@ def load_settings(
             hint="correct them, or run `causeway join` again",
             faults=faults,
         )
+    if identity.load(state_dir) is not None:
+        return AgentSettings(state_dir=state_dir, has_certificate=True, **values)
     return AgentSettings(state_dir=state_dir, credential=load_credential(state_dir / "credential"), **values)
 
 

@@ -28,6 +28,10 @@ class AgentStatus:
     """The process's start in clock ticks since boot (proc(5), field 22): tells it from a later one with the same number."""
     connected_since: datetime | None = None
     """None: the control plane is away; what was wanted last stays enforced."""
+    certificate_expires: datetime | None = None
+    """When the node's certificate ends; None: it has none."""
+    clock_skew_seconds: float | None = None
+    """How much the control plane's clock is ahead of this node's; None: not known. Beyond five minutes new certificates are not valid yet here."""
     last_error: str = ""
     """Newest error of any part, kept after it has passed."""
     last_error_at: datetime | None = None
@@ -166,5 +170,7 @@ def _status_of(content: dict[str, Any]) -> AgentStatus:
     for name in ("started", "connected_since", "last_error_at", "last_drift_at"):
         moment = content[name]
         content[name] = datetime.fromisoformat(moment) if moment is not None or name == "started" else None
+    if ends := content.get("certificate_expires"):
+        content["certificate_expires"] = datetime.fromisoformat(ends)
     content["faults"] = tuple((str(key), str(reason), str(said)) for key, reason, said in content["faults"])
     return AgentStatus(**content)

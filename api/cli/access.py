@@ -21,22 +21,39 @@ def create_token(
     cluster: Annotated[str, typer.Option(help="Cluster of the nodes that may join with it.")],
     ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 3600,
     uses: Annotated[int, typer.Option(help="How many nodes may use it.")] = 1,
+    role: Annotated[str, typer.Option(help="node or relay.")] = "node",
+    os: Annotated[str, typer.Option(help="Only for linux, or windows.")] = "",
+    source: Annotated[str, typer.Option("--from", help="Only for requests from this prefix.")] = "",
+    node: Annotated[str, typer.Option(help="Only for a node of this name.")] = "",
+    commands: Annotated[bool, typer.Option("--commands", help="With what to paste on the node.")] = False,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """A join token for nodes of a cluster, shown this once."""
-    body = {"cluster": cluster, "ttlSeconds": ttl, "uses": uses}
-    OUT.print(Client(server, token_file).ask("POST", "/api/v1/jointokens", body)["token"], highlight=False)
+    bounds = {"role": role, "os": os, "prefix": source, "node": node}
+    body = {"cluster": cluster, "ttlSeconds": ttl, "uses": uses, **{k: v for k, v in bounds.items() if v}}
+    client = Client(server, token_file)
+    text = client.ask("POST", "/api/v1/jointokens", body)["token"]
+    OUT.print(text, highlight=False)
+    if commands:
+        words = f"causeway join --server {client.server} --cluster {cluster} --node {node or 'NODE'} --token-file -"
+        if client.server.startswith("https://"):
+            words += f" --ca-cert-hash {client.ask('GET', '/api/v1/ca')['hashes'][-1]}"
+        OUT.print(f"shell:      printf %s '{text}' | {words} --address ADDRESS --pod-prefix PREFIX")
+        OUT.print(f"PowerShell: '{text}' | {words} --address ADDRESS --pod-prefix PREFIX")
 
 
 @token.command("list")
 def list_tokens(server: Server = "", token_file: TokenFile = "") -> None:
     """Join tokens, without their secrets."""
     table = Table(box=None, pad_edge=False)
-    for title in ("ID", "CLUSTER", "EXPIRES", "USES LEFT"):
+    for title in ("ID", "CLUSTER", "EXPIRES", "USES LEFT", "BOUND TO", "BY", "USED"):
         table.add_column(title)
     for item in Client(server, token_file).ask("GET", "/api/v1/jointokens")["items"]:
-        table.add_row(item["id"], item["cluster"], item["expires"], str(item["usesLeft"]))
+        bound = " ".join(item[name] for name in ("role", "os", "prefix", "node") if item[name])
+        used = "; ".join(f"{use['node']} from {use['source']} at {use['at']}" for use in item["used"])
+        left = str(item["usesLeft"])
+        table.add_row(item["id"], item["cluster"], item["expires"], left, bound, item["createdBy"], used)
     OUT.print(table)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from api.cli.trust.pins import context_for
 from federation.errors import CausewayError, Fault, InvalidInput, Unavailable
 
 EXIT_CODES = {
@@ -31,8 +32,12 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 class CliSettings:
     """Defaults < config.toml < environment CAUSEWAY_* < flags."""
 
-    server: str = "http://127.0.0.1:8440"
+    server: str = "https://127.0.0.1:8440"
     """URL of the control plane."""
+    ca_file: str = ""
+    """File with the roots (PEM) that its certificate may come from; empty, and no hash: those of this machine."""
+    ca_hash: str = ""
+    """Instead of the file: sha256:… of the root's public key, as `causeway serve` prints it."""
     token_file: str = ""
     """File with your API token; empty: none is sent."""
     timeout: float = 90.0
@@ -86,8 +91,8 @@ def harmless(text: str) -> str:
 class Client:
     """Blocking."""
 
-    def __init__(self, server: str = "", token_file: str = "", timeout: float = 0) -> None:
-        settings = load_settings(os.environ, server=server, token_file=token_file, timeout=timeout)
+    def __init__(self, server: str = "", token_file: str = "", timeout: float = 0, **trust: str) -> None:
+        settings = load_settings(os.environ, server=server, token_file=token_file, timeout=timeout, **trust)
         self.server = settings.server
         headers = {}
         if settings.token_file:
@@ -99,9 +104,12 @@ class Client:
                     hint="causeway serve prints its path",
                 ) from error
         if not self.server.startswith(("http://", "https://")):
-            raise InvalidInput(f"server {self.server!r} is not a URL", hint="like http://127.0.0.1:8440")
+            raise InvalidInput(f"server {self.server!r} is not a URL", hint="like https://127.0.0.1:8440")
         self._is_told = False
-        self.http = httpx.Client(base_url=self.server, headers=headers, timeout=settings.timeout)
+        is_tls = self.server.startswith("https://")
+        context = context_for(self.server, settings.ca_file, settings.ca_hash) if is_tls else None
+        self.is_pinned = context is not None
+        self.http = httpx.Client(base_url=self.server, headers=headers, timeout=settings.timeout, verify=context or is_tls)  # fmt: skip
 
     def ask(self, method: str, path: str, body: Any = None, *, if_match: str = "", **query: Any) -> Any:
         """The answer's JSON. Raises RefusedError or Unavailable."""
@@ -166,6 +174,13 @@ class Client:
 
     def _away(self, error: Exception) -> Unavailable:
         hint = "is it running? set --server, CAUSEWAY_SERVER or server in the configuration file"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            hint = (
+                "set CAUSEWAY_CA_FILE or CAUSEWAY_CA_HASH (or ca_file, ca_hash in the configuration file) as causeway serve prints them; "
+                "a name that the certificate lacks is added by causeway serve --tls-name"
+            )
+        elif "SSL" in str(error) or "disconnected" in str(error):
+            hint = "does it serve HTTPS, as this URL says (or HTTP)? " + hint
         return Unavailable(f"the control plane at {self.server} does not answer ({error})", hint=hint)
 
 

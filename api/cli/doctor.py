@@ -247,8 +247,9 @@ def state(host: Host) -> Finding:
     while not place.exists() and place != place.parent:
         place = place.parent
     room = shutil.disk_usage(place).free >> 20
-    credential = host.state_dir / "credential"
-    if credential.exists() and credential.stat().st_mode & 0o077:
+    secrets = (host.state_dir / name for name in ("identity.pem", "credential"))
+    credential = next((p for p in secrets if p.exists() and p.stat().st_mode & 0o077), None)
+    if credential is not None:
         lost = "others on this machine can speak as this node"
         return Finding(
             check="state",

@@ -10,6 +10,7 @@ from api.cli.database import commands as database
 from api.cli.datapath import flows, tables, verdict
 from api.cli.explain import explain
 from api.cli.simulate import simulate
+from api.cli.trust import ca, join
 from api.lab import commands as lab
 from federation.errors import CausewayError
 
@@ -21,13 +22,14 @@ app = typer.Typer(
     no_args_is_help=True, epilog=EPILOG, pretty_exceptions_enable=False, help="Links and polices clusters."
 )
 for command in (
-    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, explain, node.serve, node.join, node.version,
+    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, explain, node.serve, join.join, node.version,
     doctor.doctor, lab.demo,
 ):  # fmt: skip
     app.command()(command)
 for question in (tables.maps, tables.endpoints, tables.conntrack, verdict.verdict, flows.flows):
     node.agent.command()(question)
 for name, group in (
+    ("ca", ca.app),
     ("token", access.token),
     ("link", access.link),
     ("rollout", access.rollout),

@@ -1,75 +1,66 @@
-"""Commands of a node and of a server: serve, join, agent, version."""
+"""Commands of a node and of a server: serve, agent, version."""
 
 import json
 import os
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from api import node_process
 from api.cli.client import Client
 from api.cli.common import OUT, Server, TokenFile
+from api.cli.trust.join import STATE, StateDir
 from federation.errors import CausewayError, InvalidInput
 
-StateDir = Annotated[Path, typer.Option(help="Where the agent keeps its state.")]
-STATE = Path("/var/lib/causeway/agent")
 agent = typer.Typer(invoke_without_command=True, help="This node's agent: run it, ask it.")
 
 
 def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8440",
-    data_dir: Annotated[Path, typer.Option(help="SQLite file and admin token.")] = Path("/var/lib/causeway/server"),
+    data_dir: Annotated[Path, typer.Option(help="SQLite file, admin token, CA file, ca.secret.")] = Path("/var/lib/causeway/server"),
     database_url: Annotated[str, typer.Option(envvar="CAUSEWAY_DATABASE_URL", help="postgresql://… or sqlite:FILE; empty: SQLite in the data directory.")] = "",
+    tls_name: Annotated[list[str] | None, typer.Option(help="Name or address that the server's certificate is good for, too (repeatable).")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Your own certificate and chain (PEM) instead of one by our authority.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="The root that it comes from (PEM): nodes are told to trust it.")] = None,
+    trust_domain: Annotated[str, typer.Option(help="SPIFFE trust domain of the first authority.")] = "causeway.internal",
+    certificate_hours: Annotated[int, typer.Option(min=1, max=24, help="Life of nodes' certificates.")] = 12,
+    grace_days: Annotated[int, typer.Option(min=0, max=90, help="How long after its end a node's certificate may come back.")] = 14,
+    insecure_http: Annotated[bool, typer.Option("--insecure-http", help="Plain HTTP on loopback, for a proxy before it.")] = False,
+    insecure_http_anywhere: Annotated[bool, typer.Option("--insecure-http-anywhere", help="Plain HTTP on any address.")] = False,
 ) -> None:  # fmt: skip
     """Run the control plane."""
     from api.serve import ServeSettings, run
+    from api.tls import OwnCertificate
 
     host, separator, port = listen.rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535 or not host:
         raise InvalidInput(
             f"--listen {listen!r} is not HOST:PORT", hint="like 127.0.0.1:8440 or 0.0.0.0:8440"
         )
-    settings = ServeSettings(data_dir=data_dir, listen=(host, int(port)), database_url=database_url)
-    raise typer.Exit(run(settings))
-
-
-def join(
-    cluster: Annotated[str, typer.Option(help="Cluster of this node.")],
-    node: Annotated[str, typer.Option(help="Name of this node in it.")],
-    token_file: Annotated[str, typer.Option(help="File with the join token, or -.")],
-    server: Server = "",
-    address: Annotated[list[str] | None, typer.Option(help="Underlay address (repeatable).")] = None,
-    pod_prefix: Annotated[list[str] | None, typer.Option(help="Prefix of this node's endpoints (repeatable).")] = None,
-    state_dir: StateDir = STATE,
-) -> None:  # fmt: skip
-    """Enrol this node; its credential is kept in the state directory (0600)."""
-    request = {"cluster": cluster, "node": node, "addresses": address or [], "podPrefixes": pod_prefix or []}
-    enrol(Client(server), token_file, request, state_dir)
-    OUT.print(
-        f"{cluster}/{node} has joined; now run: causeway agent --state-dir {state_dir}", highlight=False
+    own = None
+    if tls_cert or tls_key or tls_ca:
+        if not (tls_cert and tls_key and tls_ca):
+            raise InvalidInput("--tls-cert, --tls-key and --tls-ca are needed together")
+        own = OwnCertificate(certificate=tls_cert, key=tls_key, root=tls_ca)
+    settings = ServeSettings(
+        data_dir=data_dir,
+        listen=(host, int(port)),
+        database_url=database_url,
+        is_tls=not (insecure_http or insecure_http_anywhere),
+        is_plain_allowed_anywhere=insecure_http_anywhere,
+        tls_names=tuple(tls_name or ()),
+        own_certificate=own,
+        trust_domain=trust_domain,
+        certificate_life=timedelta(hours=certificate_hours),
+        certificate_grace=timedelta(days=grace_days),
     )
-
-
-def enrol(client: Client, token_file: str, request: dict[str, Any], state_dir: Path) -> None:
-    """Join and write `credential` (0600) and `agent.toml`. Raises InvalidInput before the token is spent, when it can tell."""
-    try:
-        text = sys.stdin.read() if token_file == "-" else Path(token_file).read_text()
-        state_dir.mkdir(parents=True, exist_ok=True)
-        fresh = state_dir / "credential.new"
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            answer = client.ask("POST", "/agent/v1/join", {**request, "token": text.strip()})
-            file.write(answer["credential"] + "\n")
-    except OSError as error:
-        raise InvalidInput(f"{error.filename}: {error.strerror}") from error
-    fresh.replace(state_dir / "credential")
-    facts = {"server": client.server, "cluster": request["cluster"], "node": request["node"]}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in facts.items()]
-    (state_dir / "agent.toml").write_text("\n".join(lines) + "\n")
+    raise typer.Exit(run(settings))
 
 
 @agent.callback()

@@ -107,6 +107,7 @@ def _causeway(lab: Lab, *words: str) -> None:
     environment = {
         **os.environ,
         "CAUSEWAY_SERVER": lab.url,
+        "CAUSEWAY_CA_FILE": str(lab.ca_file),
         "CAUSEWAY_TOKEN_FILE": str(lab.token_file),
     }
     done = subprocess.run(

@@ -29,7 +29,7 @@ class Lab:
     @property
     def url(self) -> str:
         """The control plane's, on this machine's loopback."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://127.0.0.1:{self.port}"
 
     @property
     def token_file(self) -> Path:
@@ -37,14 +37,24 @@ class Lab:
         return self.folder / "server" / "admin.token"
 
     @property
+    def ca_file(self) -> Path:
+        """What the control plane's certificate comes from."""
+        return self.folder / "server" / "ca.pem"
+
+    @property
     def environment(self) -> str:
         """What makes `causeway` speak to this lab, to be pasted before a command."""
-        return f"CAUSEWAY_SERVER={self.url} CAUSEWAY_TOKEN_FILE={self.token_file}"
+        return f"CAUSEWAY_SERVER={self.url} CAUSEWAY_CA_FILE={self.ca_file} CAUSEWAY_TOKEN_FILE={self.token_file}"
 
     @property
     def client(self) -> Client:
         """Speaks as the administrator."""
-        return Client(self.url, str(self.token_file))
+        return Client(self.url, str(self.token_file), ca_file=str(self.ca_file))
+
+    @property
+    def ca_hash(self) -> str:
+        """What a node is given to know the control plane by."""
+        return str(self.client.ask("GET", "/api/v1/ca")["hashes"][0])
 
     def start_control_plane(self) -> None:
         """Start it, and wait until it is ready."""
@@ -66,7 +76,7 @@ class Lab:
         token = self.client.ask("POST", "/api/v1/jointokens", {"cluster": node.cluster})["token"]
         state = self.state_dir(node)
         words = build.python(
-            "api.cli.main", "join", "--server", f"http://{CONTROL_ADDRESS}:{CONTROL_PORT}", "--token-file", "-", "--cluster", node.cluster,
+            "api.cli.main", "join", "--server", f"https://{CONTROL_ADDRESS}:{CONTROL_PORT}", "--ca-cert-hash", self.ca_hash, "--token-file", "-", "--cluster", node.cluster,
             "--node", node.name, "--address", node.address, "--pod-prefix", node.prefix, "--state-dir", str(state),
         )  # fmt: skip
         done = subprocess.run(

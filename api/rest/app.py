@@ -13,6 +13,7 @@ from api.rest import metrics as metrics_of
 from api.rest.answers import staleness
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.descriptions import HEALTH, METRICS, READINESS
+from api.rest.trust import routes as trust
 from controlplane.service import ControlPlane
 from federation.errors import CausewayError
 
@@ -32,6 +33,7 @@ def application(plane: ControlPlane) -> FastAPI:
     app.add_exception_handler(Exception, problems.on_error)
     app.include_router(resources.router())
     app.include_router(nodes.router())
+    app.include_router(trust.router())
     app.include_router(counting.router())
     app.include_router(console.router())
     for path, handler, said in (

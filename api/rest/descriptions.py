@@ -68,16 +68,37 @@ ROLLOUT: Schema = {
 OF_A_TOKEN: Schema = {"id": TEXT, "cluster": TEXT, "expires": TIME}
 ASKED = record(
     {"cluster": NAME},
-    {"ttlSeconds": {"type": "integer", "minimum": 1, "maximum": MAX_TTL}, "uses": {"type": "integer", "minimum": 1, "maximum": MAX_USES}},
+    {"ttlSeconds": {"type": "integer", "minimum": 1, "maximum": MAX_TTL}, "uses": {"type": "integer", "minimum": 1, "maximum": MAX_USES},
+     "role": {"type": "string", "enum": ["node", "relay"]}, "os": {"type": "string", "enum": ["linux", "windows"]}, "prefix": TEXT, "node": TEXT},
 )  # fmt: skip
 CREATE_TOKEN: Schema = {
     "summary": "A join token, shown this once",
     "requestBody": body(ASKED),
     "responses": answers("201", record({**OF_A_TOKEN, "token": TEXT}), "400", "403", "404", "413", "422"),
 }
+USES: Schema = {"type": "array", "items": record({"node": TEXT, "source": TEXT, "at": TIME})}
 LIST_TOKENS: Schema = {
     "summary": "All join tokens, without their secrets",
-    "responses": answers("200", listed(record({**OF_A_TOKEN, "usesLeft": NUMBER})), "403", "422"),
+    "responses": answers(
+        "200",
+        listed(
+            record(
+                {
+                    **OF_A_TOKEN,
+                    "usesLeft": NUMBER,
+                    "role": TEXT,
+                    "os": TEXT,
+                    "prefix": TEXT,
+                    "node": TEXT,
+                    "createdBy": TEXT,
+                    "created": TEXT,
+                    "used": USES,
+                }
+            )
+        ),
+        "403",
+        "422",
+    ),
 }
 REVOKE_TOKEN: Schema = {
     "summary": "Make a join token useless",
@@ -85,12 +106,12 @@ REVOKE_TOKEN: Schema = {
     "responses": answers("204", None, "403", "404", "422"),
 }
 
-ENROLMENT = record({"token": NAME, "cluster": NAME, "node": NAME}, {"os": TEXT, "addresses": TEXTS, "podPrefixes": TEXTS}, is_closed=False)  # fmt: skip
+ENROLMENT = record({"token": NAME, "cluster": NAME, "node": NAME}, {"os": TEXT, "addresses": TEXTS, "podPrefixes": TEXTS, "csr": TEXT}, is_closed=False)  # fmt: skip
 JOIN: Schema = {
     **PUBLIC,
-    "summary": "Enrol a node by its join token; the credential is shown this once",
+    "summary": "Enrol a node by its join token: for a signing request a certificate, without TLS a credential, shown this once",
     "requestBody": body(ENROLMENT),
-    "responses": answers("201", record({"credential": TEXT}), "400", "403", "404", "409", "413", "422"),
+    "responses": answers("201", {"type": "object"}, "400", "403", "404", "409", "413", "422"),
 }
 OWN: Schema = {"cluster": TEXT, "node": TEXT}
 FACTS = record({"publicKey": NAME, "listenPort": {"type": "integer", "minimum": 1, "maximum": 65535}}, OWN, is_closed=False)  # fmt: skip
@@ -135,7 +156,13 @@ RULE_COUNTS: Schema = {
 }
 STREAM: Schema = {
     "summary": "What a node must know, as it changes, for ever",
-    "parameters": [query("since", "revision up to which the node knows all", "integer", minimum=0)],
+    "parameters": [
+        query("since", "revision up to which the node knows all", "integer", minimum=0),
+        query(
+            "trust",
+            "digest of the trust bundle that the node has, ':', id of the authority of its certificate: it is told when they change",
+        ),
+    ],
     "responses": {
         **answers("200", None, "403", "422"),
         "200": {"description": "done", "content": {"application/x-ndjson": {"schema": {}}}},

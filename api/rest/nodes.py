@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.rest.answers.streaming import Streamed, takes_packed
-from api.rest.authentication import Permission, plane_of, require
+from api.rest.authentication import Permission, has_tls, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
 from api.rest.descriptions import (
     CREATE_TOKEN,
@@ -22,11 +22,14 @@ from api.rest.descriptions import (
     REVOKE_TOKEN,
     STREAM,
 )
-from controlplane.intent import JoinRequest, NodeReport, NodeSession
+from api.rest.trust.routes import given
+from api.rest.trust.streaming import WhileGood
+from controlplane.intent import JoinRequest, JoinToken, NodeReport, NodeSession, TokenBounds
 from federation.errors import Fault, Forbidden, InvalidInput, shown
 from federation.resources.grammar import escaped
 
-TOKEN_FIELDS = ("cluster", "ttlSeconds", "uses")
+TOKEN_BOUNDS = ("role", "os", "prefix", "node")
+TOKEN_FIELDS = ("cluster", "ttlSeconds", "uses", *TOKEN_BOUNDS)
 T = TypeVar("T")
 USER, NODE, PUBLIC = (Depends(require(p)) for p in (Permission.USER, Permission.NODE, Permission.PUBLIC))
 
@@ -44,11 +47,11 @@ def router() -> APIRouter:
 
 
 async def join(request: Request, _anyone: None = PUBLIC) -> Response:
-    """Enrol a node by its join token; the credential is shown this once."""
+    """Enrol a node by its join token: for a signing request a certificate, where there is no TLS a credential, shown this once."""
     body = await _object(request, "token", "cluster", "node")
     wrong = [
         Fault(f"/{name}", "text is needed")
-        for name in ("token", "cluster", "node", "os")
+        for name in ("token", "cluster", "node", "os", "csr")
         if not isinstance(body.get(name, ""), str)
     ]
     addresses = _parsed(body, "addresses", ip_address, wrong)
@@ -62,7 +65,13 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
         os=body.get("os", "linux"),
         addresses=addresses,  # type: ignore[arg-type]  # its Node is checked like any other document
         pod_prefixes=prefixes,  # type: ignore[arg-type]
+        source=request.client.host if request.client else "",
     )
+    if has_tls(request) and not body.get("csr"):
+        said = [Fault("/csr", "is needed: over TLS a node is given a certificate, no credential")]
+        raise InvalidInput("the join request is not complete", faults=said)
+    if body.get("csr"):
+        return given(await plane_of(request).certificates.join(wanted, body["csr"]))
     return JSONResponse({"credential": await plane_of(request).join(wanted)}, status_code=201)
 
 
@@ -73,7 +82,8 @@ async def stream(request: Request, session: NodeSession = NODE) -> Response:
     plane, is_packed = plane_of(request), takes_packed(request)
     if since is not None:
         await plane.reach(since)
-    return Streamed(plane.stream(session, since, is_packed=is_packed), is_packed=is_packed)
+    before = WhileGood(plane.certificates, session, request.query_params.get("trust"))
+    return Streamed(plane.stream(session, since, is_packed=is_packed, before=before), is_packed=is_packed)
 
 
 async def publish_key(request: Request, session: NodeSession = NODE) -> Response:
@@ -103,12 +113,12 @@ async def create_token(request: Request, user: str = USER) -> Response:
         for n in body
         if n not in TOKEN_FIELDS
     ]
-    if not isinstance(body["cluster"], str):
-        wrong.append(Fault("/cluster", "text is needed"))
+    wrong += [Fault(f"/{name}", "text is needed") for name in ("cluster", *TOKEN_BOUNDS) if not isinstance(body.get(name, ""), str)]  # fmt: skip
+    bounds = _bounds(body, wrong)
     if wrong:
         raise InvalidInput("the request is not valid", faults=wrong)
     ttl, uses = _number(body, "ttlSeconds", 3600, 1, MAX_TTL), _number(body, "uses", 1, 1, MAX_USES)
-    token = await plane_of(request).create_join_token(body["cluster"], ttl, uses, actor=user)
+    token = await plane_of(request).create_join_token(body["cluster"], ttl, uses, actor=user, bounds=bounds)
     return JSONResponse(
         {"id": token.id, "token": token.text, "cluster": token.cluster, "expires": token.expires}, 201
     )
@@ -117,15 +127,27 @@ async def create_token(request: Request, user: str = USER) -> Response:
 async def list_tokens(request: Request, _user: str = USER) -> Response:
     """All join tokens, without their secrets."""
     known_query(request)
-    tokens = await plane_of(request).list_join_tokens()
-    return JSONResponse(
-        {
-            "items": [
-                {"id": t.id, "cluster": t.cluster, "expires": t.expires, "usesLeft": t.uses_left}
-                for t in tokens
-            ]
-        }
-    )
+    return JSONResponse({"items": [_told(token) for token in await plane_of(request).list_join_tokens()]})
+
+
+def _told(token: JoinToken) -> dict[str, Any]:
+    bounds = {name: getattr(token.bounds, name) for name in TOKEN_BOUNDS}
+    used = [{"node": f"{use.cluster}/{use.node}", "source": use.source, "at": use.at} for use in token.used]
+    of_it = {"id": token.id, "cluster": token.cluster, "expires": token.expires, "usesLeft": token.uses_left}
+    return {**of_it, **bounds, "createdBy": token.created_by, "created": token.created, "used": used}
+
+
+def _bounds(body: dict[str, Any], wrong: list[Fault]) -> TokenBounds:
+    found = {name: body[name] for name in TOKEN_BOUNDS if isinstance(body.get(name), str) and body[name]}
+    for name, choices in (("role", ("node", "relay")), ("os", ("linux", "windows"))):
+        if name in found and found[name] not in choices:
+            wrong.append(Fault(f"/{name}", f"one of {', '.join(choices)} is needed"))
+    if "prefix" in found:
+        try:
+            found["prefix"] = str(ip_network(found["prefix"]))
+        except ValueError as error:
+            wrong.append(Fault("/prefix", str(error)))
+    return TokenBounds(**found)
 
 
 async def revoke_token(request: Request, user: str = USER) -> Response:

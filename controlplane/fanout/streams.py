@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
-from controlplane.fanout.view import ZLIB_HEADER, Chunk, View
+from controlplane.fanout.view import ZLIB_HEADER, Chunk, View, packed
 from controlplane.hub import Hub, Transaction
 from federation.errors import Unavailable
 
@@ -23,6 +23,14 @@ OPENING = 256
 """Streams that are sent their first state at a time."""
 WAITING = 4096
 """Streams that may wait for that; others are told to come back."""
+
+Before = Callable[[], bytes | None]
+"""A line that goes before a part of a stream, b"": none; None: the stream ends."""
+
+
+def nothing() -> bytes:
+    """Nothing to say, ever."""
+    return b""
 
 
 class Stream:
@@ -66,12 +74,14 @@ class Fanout:
         """How many streams there are."""
         return sum(map(len, self._streams.values()))
 
-    def stream(self, cluster: str, since: int | None, *, is_packed: bool = False) -> AsyncIterator[bytes]:
-        """Encoded messages for an agent of `cluster`, for ever (see `federation.wire`); packed: as one zlib stream. Raises Unavailable at once
-        when too many begin."""
+    def stream(
+        self, cluster: str, since: int | None, *, is_packed: bool = False, before: Before = nothing
+    ) -> AsyncIterator[bytes]:
+        """Encoded messages for an agent of `cluster`, for ever (see `federation.wire`); packed: as one zlib stream. `before` is asked before each
+        part. Raises Unavailable at once when too many begin."""
         if self._waiting >= WAITING:
             raise Unavailable("too many agents begin at once", hint="come back in some seconds")
-        return self._streamed(cluster, since, is_packed)
+        return self._streamed(cluster, since, is_packed, before)
 
     async def go_on(self) -> None:
         """For ever: signs of life, and late news."""
@@ -93,41 +103,55 @@ class Fanout:
                 stream.is_due = True
             self._wake(due)
 
-    async def _streamed(self, cluster: str, since: int | None, is_packed: bool) -> AsyncIterator[bytes]:
+    async def _streamed(
+        self, cluster: str, since: int | None, is_packed: bool, before: Before
+    ) -> AsyncIterator[bytes]:
+        if is_packed:
+            yield ZLIB_HEADER
+        async with aclosing(self._parts(cluster, since)) as parts:
+            async for chunk, is_first in parts:
+                if is_first:
+                    said = before()
+                    if said is None:
+                        return
+                    if said:
+                        yield packed(said) if is_packed else said
+                whole = chunk.packed if is_packed else chunk.plain
+                for at in range(0, len(whole), PIECE):
+                    yield whole[at : at + PIECE] if len(whole) > PIECE else whole
+
+    async def _parts(self, cluster: str, since: int | None) -> AsyncGenerator[tuple[Chunk, bool]]:
+        """Each with whether a transaction begins with it."""
         view = self._view(cluster)
         with self._listed(cluster) as stream:
-            if is_packed:
-                yield ZLIB_HEADER
             position, era = None, view.era
             if since is not None and (chunk := view.since(since, is_first=True)) is not None:
                 position = chunk.revision
-                for piece in _pieces(chunk, is_packed):
-                    yield piece
+                yield chunk, True
             while True:
                 if position is None or era != view.era or (chunk := view.since(position)) is None:
                     era = view.era
-                    async with aclosing(self._first_state(view, is_packed)) as pieces:
-                        async for piece, place in pieces:
-                            position = place
-                            yield piece
+                    async with self._place():
+                        state, end = await view.snapshot()
+                        position = end.revision
+                        yield state, True
+                        yield end, False
                 elif position != chunk.revision or stream.is_due:
                     stream.is_due, position = False, chunk.revision
-                    for piece in _pieces(chunk, is_packed):
-                        yield piece
+                    yield chunk, True
                 else:
                     await stream.wait()
 
-    async def _first_state(self, view: View, is_packed: bool) -> AsyncGenerator[tuple[bytes, int]]:
-        """Pieces, and where the stream stands after the last."""
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Among those that are sent their first state."""
         self._waiting += 1
         try:
             await self._opening.acquire()
         finally:
             self._waiting -= 1
         try:
-            for chunk in await view.snapshot():
-                for piece in _pieces(chunk, is_packed):
-                    yield piece, chunk.revision
+            yield
         finally:
             self._opening.release()
 
@@ -174,12 +198,3 @@ def _wake_some(waiting: Iterator[Stream]) -> None:
             return
         stream.wake()
     asyncio.get_running_loop().call_soon(_wake_some, waiting)
-
-
-def _pieces(chunk: Chunk, is_packed: bool) -> Iterator[bytes]:
-    whole = chunk.packed if is_packed else chunk.plain
-    if len(whole) <= PIECE:
-        yield whole
-        return
-    for at in range(0, len(whole), PIECE):
-        yield whole[at : at + PIECE]

@@ -203,7 +203,11 @@ class View:
         return lines
 
 
-def _chunk(lines: list[bytes], revision: int) -> Chunk:
-    plain = b"".join(lines)
+def packed(plain: bytes) -> bytes:
+    """A part of a raw deflate stream that asks for nothing before it."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return Chunk(packer.compress(plain) + packer.flush(zlib.Z_FULL_FLUSH), revision)
+    return packer.compress(plain) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def _chunk(lines: list[bytes], revision: int) -> Chunk:
+    return Chunk(packed(b"".join(lines)), revision)

@@ -5,9 +5,10 @@ import hmac
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.intent import JoinRequest, JoinToken, NodeSession
@@ -32,19 +33,17 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-async def spend_join_token(connection: AsyncConnection, text: str, cluster: str, now: datetime) -> None:
-    """Use a token once. Raises Unauthenticated (unknown, expired, used up) or Forbidden (another cluster's)."""
-    identifier, _, secret = text.strip().partition(".")
+async def spend_join_token(connection: AsyncConnection, request: JoinRequest, now: datetime) -> str:
+    """Use a token once, and keep by whom; its id. Raises Unauthenticated (unknown, expired, used up) or Forbidden (bound to others)."""
+    identifier, _, secret = request.token.strip().partition(".")
     row = (await connection.execute(select(t.join_tokens).where(t.join_tokens.c.id == identifier))).first()
-    again = "make a new one: causeway token create --cluster " + cluster
+    again = "make a new one: causeway token create --cluster " + request.cluster
     if row is None or not hmac.compare_digest(row.digest, digest(secret)):
         raise Unauthenticated("the join token is unknown", hint=again)
     if datetime.fromisoformat(row.expires) <= now:
         raise Unauthenticated(f"the join token {identifier} expired at {row.expires}", hint=again)
-    if row.cluster != cluster:
-        raise Forbidden(
-            f"the join token {identifier} is for cluster {row.cluster}, not {cluster}", hint=again
-        )
+    if said := _not_meant(row, request):
+        raise Forbidden(f"the join token {identifier} is {said}", hint=again)
     used = await connection.execute(
         update(t.join_tokens)
         .where(t.join_tokens.c.id == identifier, t.join_tokens.c.uses_left > 0)
@@ -52,10 +51,40 @@ async def spend_join_token(connection: AsyncConnection, text: str, cluster: str,
     )
     if used.rowcount == 0:
         raise Unauthenticated(f"the join token {identifier} has been used", hint=again)
+    c = t.token_uses.c
+    before = (await connection.execute(select(func.count()).where(c.token == identifier))).scalar_one()
+    use = {"cluster": request.cluster, "node": request.node, "source": request.source, "at": now.isoformat()}
+    await connection.execute(insert(t.token_uses).values(token=identifier, sequence=before + 1, **use))
+    return identifier
 
 
-async def enrol(work: UnitOfWork, request: JoinRequest, tunnel_prefix: IPv4Network) -> str:
-    """Create the node (or take it over, when it is the same) and give it a credential."""
+def _not_meant(row: Any, request: JoinRequest) -> str:
+    """Why a token is not for this node; empty: it is."""
+    if row.cluster != request.cluster:
+        return f"for cluster {row.cluster}, not {request.cluster}"
+    if row.role != "node":
+        return f"for a {row.role}, not for a node"
+    if row.os and row.os != request.os:
+        return f"for {row.os}, not {request.os}"
+    if row.node and row.node != request.node:
+        return f"for the node {row.node}, not {request.node}"
+    if row.prefix and not _is_within(request.source, row.prefix):
+        return f"for requests from {row.prefix}, not from {request.source or 'an unknown address'}"
+    return ""
+
+
+def _is_within(address: str, prefix: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(prefix)
+    except ValueError:
+        return False
+
+
+async def enrol(
+    work: UnitOfWork, request: JoinRequest, tunnel_prefix: IPv4Network, enrolment: str = ""
+) -> None:
+    """Create the node, or take it over, when it is the same; what it had to show until now is void. `enrolment`: of its certificates.
+    Raises Conflict for a node that is another."""
     wanted = decode(
         {
             "apiVersion": "causeway.dev/v1",
@@ -71,7 +100,8 @@ async def enrol(work: UnitOfWork, request: JoinRequest, tunnel_prefix: IPv4Netwo
     standing = await work.find(wanted.key)
     if standing is None:
         spec: NodeSpec = wanted.spec
-        status = NodeStatus(tunnel_address=await tunnel_address(work.connection, tunnel_prefix))
+        address = await tunnel_address(work.connection, tunnel_prefix)
+        status = NodeStatus(tunnel_address=address, enrolment=enrolment)
         metadata = Metadata(name=request.node, cluster=request.cluster, created=work.now, generation=1)
         await work.write(
             await admit(work, Resource(kind="Node", metadata=metadata, spec=spec, status=status))
@@ -84,11 +114,17 @@ async def enrol(work: UnitOfWork, request: JoinRequest, tunnel_prefix: IPv4Netwo
             f"{wanted.key} has joined already, with other addresses or prefixes",
             hint="choose another name, or delete the old node first: causeway delete node " + wanted.key.path,
         )
+    elif standing.status.enrolment != enrolment:
+        await work.write(replace(standing, status=replace(standing.status, enrolment=enrolment)))
+    await drop_node_credential(work.connection, request.cluster, request.node)
+
+
+async def drop_node_credential(connection: AsyncConnection, cluster: str, node: str) -> None:
+    """A node's credential is void."""
     c = t.credentials.c
-    await work.connection.execute(
-        delete(t.credentials).where(c.role == "node", c.cluster == request.cluster, c.name == request.node)
+    await connection.execute(
+        delete(t.credentials).where(c.role == "node", c.cluster == cluster, c.name == node)
     )
-    return await store_credential(work.connection, "node", request.cluster, request.node)
 
 
 async def store_credential(connection: AsyncConnection, role: str, cluster: str, name: str) -> str:
@@ -109,17 +145,32 @@ async def holder_of(connection: AsyncConnection, text: str) -> tuple[str, NodeSe
     return row.role, NodeSession(cluster=row.cluster, node=row.name)
 
 
-async def store_join_token(
-    connection: AsyncConnection, cluster: str, ttl_seconds: int, uses: int, now: datetime
-) -> JoinToken:
-    """A new join token; its text is shown this once."""
-    if not 1 <= ttl_seconds <= 7 * 86400 or not 1 <= uses <= 1000:
+async def store_join_token(connection: AsyncConnection, asked: JoinToken, ttl_seconds: int, now: datetime) -> JoinToken:  # fmt: skip
+    """A new join token like the one asked for; its text is shown this once. Raises InvalidInput."""
+    if not 1 <= ttl_seconds <= 7 * 86400 or not 1 <= asked.uses_left <= 1000:
         raise InvalidInput("a join token lives 1 s to 7 days and is used 1 to 1000 times")
+    if asked.bounds.node and asked.uses_left > 1:
+        raise InvalidInput("a join token of one node is used once", hint="leave out the node, or the uses")
     identifier, text, hashed = new_secret()
     expires = (now + timedelta(seconds=ttl_seconds)).isoformat()
-    values = {"id": identifier, "cluster": cluster, "expires": expires, "uses_left": uses}
-    await connection.execute(insert(t.join_tokens).values(digest=hashed, **values))
-    return JoinToken(id=identifier, cluster=cluster, expires=expires, uses_left=uses, text=text)
+    token = replace(asked, id=identifier, expires=expires, created=now.isoformat(), text=text)
+    bounds = token.bounds
+    await connection.execute(
+        insert(t.join_tokens).values(
+            id=token.id,
+            digest=hashed,
+            cluster=token.cluster,
+            expires=expires,
+            uses_left=token.uses_left,
+            role=bounds.role,
+            os=bounds.os or None,
+            prefix=bounds.prefix or None,
+            node=bounds.node or None,
+            created=token.created,
+            created_by=token.created_by,
+        )
+    )
+    return token
 
 
 async def tunnel_address(connection: AsyncConnection, prefix: IPv4Network) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.hub import Held, Transaction, held
-from controlplane.intent import JoinToken, NodeReport, NodeSession
+from controlplane.intent import JoinToken, NodeReport, NodeSession, TokenBounds, TokenUse
 from controlplane.store import tables as t
 from federation.errors import InvalidInput
 from federation.kinds.registry import BY_NAME
@@ -103,9 +103,22 @@ async def store_report(
 
 async def join_tokens(connection: AsyncConnection) -> tuple[JoinToken, ...]:
     """Every stored join token, without its secret."""
-    rows = await connection.execute(select(t.join_tokens).order_by(t.join_tokens.c.expires))
+    used: dict[str, list[TokenUse]] = {}
+    for r in await connection.execute(select(t.token_uses).order_by(t.token_uses.c.sequence)):
+        use = TokenUse(cluster=r.cluster, node=r.node, source=r.source, at=r.at)
+        used.setdefault(r.token, []).append(use)
     return tuple(
-        JoinToken(id=r.id, cluster=r.cluster, expires=r.expires, uses_left=r.uses_left) for r in rows
+        JoinToken(
+            id=r.id,
+            cluster=r.cluster,
+            expires=r.expires,
+            uses_left=r.uses_left,
+            bounds=TokenBounds(role=r.role, os=r.os or "", prefix=r.prefix or "", node=r.node or ""),
+            created=r.created or "",
+            created_by=r.created_by or "",
+            used=tuple(used.get(r.id, ())),
+        )
+        for r in await connection.execute(select(t.join_tokens).order_by(t.join_tokens.c.expires))
     )
 
 

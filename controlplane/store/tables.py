@@ -62,6 +62,48 @@ join_tokens = Table(
     Column("cluster", String(253), nullable=False),
     Column("expires", String(40), nullable=False),
     Column("uses_left", Integer, nullable=False),
+    Column("role", String(10), nullable=False, server_default="node", comment="node or relay"),
+    Column("os", String(20), nullable=True, comment="null: any"),
+    Column("prefix", String(60), nullable=True, comment="where from; null: anywhere"),
+    Column("node", String(253), nullable=True, comment="its name; null: any"),
+    Column("created", String(40), nullable=True),
+    Column("created_by", String(200), nullable=True),
+)
+token_uses = Table(
+    "token_uses",
+    METADATA,
+    Column("token", String(40), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("cluster", String(253), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("source", String(60), nullable=False, comment="address that the request came from"),
+    Column("at", String(40), nullable=False, index=True),
+    comment="who used a join token; outlives it",
+)
+authorities = Table(
+    "authorities",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("domain", String(253), nullable=False, comment="SPIFFE trust domain"),
+    Column("root", Text, nullable=False, comment="PEM"),
+    Column("intermediate", Text, nullable=False, comment="PEM"),
+    Column("sealed", Text, nullable=False, comment="the intermediate's private key, sealed by ca.secret"),
+    Column("state", String(10), nullable=False, comment="next, issuing or retired"),
+    Column("created", String(40), nullable=False),
+)
+certificates = Table(
+    "certificates",
+    METADATA,
+    Column("serial", String(40), primary_key=True),
+    Column("cluster", String(253), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("enrolment", String(40), nullable=False),
+    Column("authority", String(40), nullable=False),
+    Column("key_hash", String(64), nullable=False),
+    Column("not_after", String(40), nullable=False, index=True),
+    Column("issued", String(40), nullable=False),
+    Column("trust", String(64), nullable=False, comment="digest of the trust bundle that its holder has"),
+    comment="what was issued to nodes",
 )
 credentials = Table(
     "credentials",

@@ -44,6 +44,8 @@ class NodeStatus:
     """Newest revision that the node's kernel enforces, by its own report. Filled in on reading, not part of the stream."""
     last_report: str = ""
     """RFC 3339."""
+    enrolment: str = ""
+    """Which enrolment of the node its certificates have to be of; empty: none is good."""
 
 
 Node = Resource[NodeSpec, NodeStatus]

@@ -1,13 +1,19 @@
-"""The control client: the stream down, key and reports up, over HTTP."""
+"""The control client: the stream down, key and reports up, over HTTPS with the node's certificate (or HTTP with a bearer credential)."""
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Protocol
+import ssl
+from collections.abc import AsyncGenerator, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 
 from federation import wire
 from federation.errors import CausewayError, Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
 from federation.policy.tables import RuleReference
+from nodeagent.control import identity
+from nodeagent.pace import SystemClock
 from nodeagent.settings import Secret
 from nodeagent.status import Faults
 
@@ -50,30 +56,78 @@ class ControlChannel(Protocol):
 
 
 class HttpChannel:
-    """ControlChannel over HTTP. `credential` is what joining gave this node."""
+    """ControlChannel, and CertificateChannel, over HTTP. `identity_dir` holds the node's certificate and what it trusts; without it `credential`
+    is what joining gave this node."""
 
     def __init__(
-        self, server: str, credential: Secret, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        server: str,
+        credential: Secret,
+        transport: httpx.AsyncBaseTransport | None = None,
+        identity_dir: Path | None = None,
+        now: Callable[[], datetime] = SystemClock().now,
     ) -> None:
-        self.http = httpx.AsyncClient(
-            base_url=server,
-            headers={"Authorization": f"Bearer {credential.reveal()}"},
-            timeout=httpx.Timeout(10, read=READ_TIMEOUT_SECONDS),
-            transport=transport,
+        self.skew_seconds: float | None = None
+        self.on_trust: Callable[[wire.Trust], None] | None = None
+        self._server = server
+        self._credential = credential
+        self._transport = transport
+        self._identity_dir = identity_dir
+        self._now = now
+        self._left: list[httpx.AsyncClient] = []
+        self.http = self._client()
+
+    def _client(self, *, shows: bool = True) -> httpx.AsyncClient:
+        verify: ssl.SSLContext | bool = True
+        headers = {}
+        if self._identity_dir is not None:
+            verify = identity.context(self._identity_dir, shows=shows)
+        else:
+            headers["Authorization"] = f"Bearer {self._credential.reveal()}"
+        timeout = httpx.Timeout(10, read=READ_TIMEOUT_SECONDS)
+        return httpx.AsyncClient(
+            base_url=self._server, headers=headers, timeout=timeout, transport=self._transport, verify=verify
         )
 
+    def adopt(self) -> None:
+        """From now on show and trust what is on disk. The stream that stands goes on as it began."""
+        fresh = self._client()
+        self._left.append(self.http)
+        self.http = fresh
+
     async def messages(self, since: int | None) -> AsyncGenerator[wire.Message, None]:
-        """The stream from a revision, or from a snapshot."""
-        ask = {} if since is None else {"since": since}
+        """The stream from a revision, or from a snapshot. What it tells of trust goes to `on_trust`."""
+        ask: dict[str, Any] = {} if since is None else {"since": since}
+        if self._identity_dir is not None and (held := identity.load(self._identity_dir)):
+            ask["trust"] = f"{identity.trust_digest(self._identity_dir)}:{held.issuer}"
+        await self._close_left()
         try:
             async with self.http.stream("GET", "/agent/v1/stream", params=ask) as response:
+                self._look_at_clock(response)
                 if response.status_code != 200:
                     await response.aread()
                     raise _refusal(response)
                 async for line in response.aiter_lines():
-                    yield wire.decode(line.encode())
+                    message = wire.decode(line.encode())
+                    if not isinstance(message, wire.Trust):
+                        yield message
+                    elif self.on_trust is not None:
+                        self.on_trust(message)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _away(error) from error
+
+    async def renew(self, request: str) -> Mapping[str, Any]:
+        """A certificate for a request, over a connection that shows the one that is there."""
+        return await self._given(self.http, "/agent/v1/renew", {"csr": request})
+
+    async def recover(self, certificate: str, request: str) -> Mapping[str, Any]:
+        """A certificate for one that has expired: it is not shown, for no handshake would take it."""
+        async with self._client(shows=False) as http:
+            return await self._given(http, "/agent/v1/recover", {"certificate": certificate, "csr": request})
+
+    async def confirm_trust(self, digest: str) -> None:
+        """Tell that this bundle is trusted."""
+        await self._send("POST", "/agent/v1/trust", {"digest": digest})
 
     async def publish_key(self, public_key: str, listen_port: int) -> None:
         """Tell the node's WireGuard facts."""
@@ -95,15 +149,37 @@ class HttpChannel:
 
     async def close(self) -> None:
         """Give connections back."""
+        await self._close_left()
         await self.http.aclose()
 
+    async def _close_left(self) -> None:
+        while self._left:
+            await self._left.pop().aclose()
+
     async def _send(self, method: str, path: str, body: object) -> None:
+        await self._answer(self.http, method, path, body)
+
+    async def _given(self, http: httpx.AsyncClient, path: str, body: object) -> Mapping[str, Any]:
+        answer = (await self._answer(http, "POST", path, body)).json()
+        return answer if isinstance(answer, dict) else {}
+
+    async def _answer(self, http: httpx.AsyncClient, method: str, path: str, body: object) -> httpx.Response:
         try:
-            response = await self.http.request(method, path, json=body)
+            response = await http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise _away(error) from error
+        self._look_at_clock(response)
         if not response.is_success:
             raise _refusal(response)
+        return response
+
+    def _look_at_clock(self, response: httpx.Response) -> None:
+        """HTTP's Date has whole seconds; the way of the answer is within that."""
+        try:
+            told = parsedate_to_datetime(response.headers["date"])
+        except (KeyError, ValueError):
+            return
+        self.skew_seconds = (told.replace(tzinfo=told.tzinfo or UTC) - self._now()).total_seconds()
 
 
 def _away(error: Exception) -> Unavailable:

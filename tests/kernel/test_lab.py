@@ -72,7 +72,7 @@ def test_a_lab_killed_after_any_step_of_its_building_is_cleaned_by_down(step: in
 
 @pytest.mark.parametrize(
     "mark",
-    ["/run/netns/cw-{}-dc1-n1", "/run/causeway/labs/{}/server.log", "/run/causeway/labs/{0}/cw-{0}-dc1-n1/credential"],
+    ["/run/netns/cw-{}-dc1-n1", "/run/causeway/labs/{}/server.log", "/run/causeway/labs/{0}/cw-{0}-dc1-n1/identity.pem"],
     ids=["building namespaces", "starting the control plane", "joining"],
 )  # fmt: skip
 def test_a_lab_killed_in_the_middle_of_a_step_is_cleaned_by_down(mark: str) -> None:
@@ -237,7 +237,8 @@ def environment_of(name: str) -> dict[str, str]:
     folder = f"/run/causeway/labs/{name}"
     port = json.loads(Path(f"{folder}/lab.json").read_text())["port"]
     return {
-        "CAUSEWAY_SERVER": f"http://127.0.0.1:{port}",
+        "CAUSEWAY_CA_FILE": f"{folder}/server/ca.pem",
+        "CAUSEWAY_SERVER": f"https://127.0.0.1:{port}",
         "CAUSEWAY_TOKEN_FILE": f"{folder}/server/admin.token",
     }
 

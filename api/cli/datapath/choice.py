@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.node import STATE
+from api.cli.trust.join import STATE
 from api.lab.build import LABS
 from federation.errors import CausewayError, InvalidInput, NotFound
 from nodeagent.dataplane.ebpf.inspect.pins import must_have_rights

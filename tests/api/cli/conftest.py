@@ -24,9 +24,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.search(r"http://\S+", line)
+            found = re.search(r"https://\S+", line)
             assert found, line
-            yield {"CAUSEWAY_SERVER": found.group(), "CAUSEWAY_TOKEN_FILE": str(folder / "admin.token")}
+            files = {
+                "CAUSEWAY_TOKEN_FILE": str(folder / "admin.token"),
+                "CAUSEWAY_CA_FILE": str(folder / "ca.pem"),
+            }
+            yield {"CAUSEWAY_SERVER": found.group(), **files}
         finally:
             process.terminate()
             assert process.wait(20) == 0

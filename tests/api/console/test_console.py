@@ -48,6 +48,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         "127.0.0.1:0",
         "--data-dir",
         str(folder),
+        "--insecure-http",
     ]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -1,0 +1,1 @@
+"""Commands about certificates: the authority, joining, and what the command line trusts."""

@@ -1,0 +1,1 @@
+"""Routes of the certificate authority and of the certificates of nodes."""

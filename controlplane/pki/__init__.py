@@ -1,0 +1,1 @@
+"""The control plane's own certificate authority: who a node is, by a certificate."""
