@@ -33,13 +33,20 @@ class Streamed(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(self._send(send), name="stream")
-            while (await receive())["type"] != "http.disconnect":
-                continue
-            sender.cancel()
+            reader = group.create_task(_until_gone(receive), name="its reader")
+            sender.add_done_callback(lambda _: reader.cancel())
+            reader.add_done_callback(lambda _: sender.cancel())
 
     async def _send(self, send: Any) -> None:
+        """To the end of the chunks: the reader is not any more who it was."""
         try:
             async for chunk in self.chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self.chunks.aclose()  # type: ignore[attr-defined]  # a generator's
+
+
+async def _until_gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
