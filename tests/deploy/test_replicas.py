@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -53,6 +55,18 @@ class Replica:
         self.process.send_signal(number)
         return self.process.wait(30)
 
+    def prepare(self, secret: str) -> None:
+        """What every replica is given: the secret that the certificate authority is kept under."""
+        self.folder.mkdir()
+        path = self.folder / "ca.secret"
+        path.touch(mode=0o600)
+        path.write_text(secret)
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """Of whoever speaks to it, or through the balancer."""
+        return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+
     @property
     def token(self) -> str:
         return (self.folder / "admin.token").read_text().strip()
@@ -99,9 +113,11 @@ def balanced(make_server: Callable[[], Server], tmp_path: Path) -> Iterator[Bala
     replicas = [Replica(port, tmp_path / f"replica{port}", url) for port in backs]
     with balancer(tmp_path, front, backs):
         try:
+            secret = secrets.token_hex(32)
             for replica in replicas:  # at once, on an empty database
+                replica.prepare(secret)
                 replica.start()
-            yield Balanced(f"http://127.0.0.1:{front}", server, replicas)
+            yield Balanced(f"https://127.0.0.1:{front}", server, replicas)
         finally:
             for replica in replicas:
                 if replica.process is not None and replica.process.poll() is None:
@@ -114,24 +130,27 @@ async def until(condition: Callable[[], Awaitable[object]], seconds: float = 60)
             await asyncio.sleep(0.05)
 
 
-async def is_ready(url: str) -> bool:
-    async with httpx.AsyncClient(base_url=url, timeout=2) as client:
-        try:
+async def is_ready(url: str, replica: Replica) -> bool:
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=2, verify=replica.trust) as client:
             return (await client.get("/readyz")).json().get("status") == "ready"
-        except (httpx.HTTPError, ValueError):
-            return False
+    except (httpx.HTTPError, ValueError, OSError):  # the last: it has not written its roots yet
+        return False
 
 
 def at(replica: Replica) -> str:
-    return f"http://127.0.0.1:{replica.port}"
+    return f"https://127.0.0.1:{replica.port}"
 
 
 async def all_ready(world: Balanced) -> bool:
-    return all([await is_ready(url) for url in (world.url, *map(at, world.replicas))])
+    urls = {at(replica): replica for replica in world.replicas} | {world.url: world.replicas[0]}
+    return all([await is_ready(url, replica) for url, replica in urls.items()])
 
 
 async def names_at(replica: Replica, headers: dict[str, str]) -> list[str]:
-    async with httpx.AsyncClient(base_url=at(replica), headers=headers, timeout=20) as api:
+    async with httpx.AsyncClient(
+        base_url=at(replica), headers=headers, timeout=20, verify=replica.trust
+    ) as api:
         answer = await api.get("/api/v1/tiers?limit=5000")
     assert answer.status_code == 200, answer.text
     return sorted(item["metadata"]["name"] for item in answer.json()["items"])
@@ -194,7 +213,7 @@ async def test_what_is_acknowledged_is_there_once_and_reads_go_on(balanced: Bala
 
     killed, stopped, _ = world.replicas
     async with (
-        httpx.AsyncClient(base_url=world.url, headers=headers, timeout=20) as api,
+        httpx.AsyncClient(base_url=world.url, headers=headers, timeout=20, verify=killed.trust) as api,
         asyncio.timeout(180),
         asyncio.TaskGroup() as group,
     ):
