@@ -68,8 +68,7 @@ class ServerTls:
     @property
     def pins(self) -> tuple[str, ...]:
         """`sha256:…` that who joins may be given: of the root above this server's certificate."""
-        roots = self._authorities.extra_roots or self._authorities.issuing.root
-        return (x509.pin_of(roots),)
+        return (self._authorities.server_pin,)
 
     async def keep(self) -> None:
         """For ever: follow the authorities, renew the certificate, read the operator's files again."""

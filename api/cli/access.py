@@ -38,7 +38,7 @@ def create_token(
     if commands:
         words = f"causeway join --server {client.server} --cluster {cluster} --node {node or 'NODE'} --token-file -"
         if client.server.startswith("https://"):
-            words += f" --ca-cert-hash {client.ask('GET', '/api/v1/ca')['hashes'][-1]}"
+            words += f" --ca-cert-hash {client.ask('GET', '/api/v1/ca')['serverHash']}"
         OUT.print(f"shell:      printf %s '{text}' | {words} --address ADDRESS --pod-prefix PREFIX")
         OUT.print(f"PowerShell: '{text}' | {words} --address ADDRESS --pod-prefix PREFIX")
 

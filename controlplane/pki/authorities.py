@@ -112,6 +112,11 @@ class Authorities:
         raise NotFound("this control plane has no certificate authority", hint="it serves without TLS")
 
     @property
+    def server_pin(self) -> str:
+        """`sha256:…` of the root above this server's certificate: the one to give to who joins now. Raises NotFound."""
+        return x509.pin_of(self.extra_roots or self.issuing.root)
+
+    @property
     def trust(self) -> Trust:
         """What is to be trusted now."""
         roots = dict.fromkeys(authority.root for authority in self.all)

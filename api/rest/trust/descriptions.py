@@ -9,7 +9,7 @@ GIVEN = record(
 TRUST: Schema = {
     **PUBLIC,
     "summary": "The roots that this control plane's certificates come from, to be held against a pin",
-    "responses": answers("200", record({"bundle": TEXT, "hashes": TEXTS}), "404", "422"),
+    "responses": answers("200", record({"bundle": TEXT, "hashes": TEXTS, "serverHash": TEXT}), "404", "422"),
 }
 AUTHORITY = record({"id": TEXT, "state": TEXT, "hash": TEXT, "created": TIME, "rootExpires": TIME, "expires": TIME})  # fmt: skip
 HOLDING = record({"node": TEXT, "authority": TEXT, "expires": TEXT, "trusts": {"type": "boolean"}})

@@ -39,7 +39,8 @@ async def trust(request: Request, _anyone: None = PUBLIC) -> Response:
     known_query(request)
     authorities = plane_of(request).certificates.authorities
     bundle = authorities.trust.bundle
-    return JSONResponse({"bundle": bundle, "hashes": list(x509.pins_of(bundle))})
+    hashes = list(x509.pins_of(bundle))
+    return JSONResponse({"bundle": bundle, "hashes": hashes, "serverHash": authorities.server_pin})
 
 
 async def status(request: Request, _user: str = USER) -> Response:

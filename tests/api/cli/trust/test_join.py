@@ -80,8 +80,13 @@ def test_a_rotation_with_nobody_to_wait_for_goes_through(causeway: Run, server: 
         causeway("delete", "node", f"dc1/{node['metadata']['name']}", **server)
     early = causeway("ca", "rotate", "--step", "issue", **server)
     assert early.returncode == 7
+    assert causeway("apply", "-f", "-", stdin=CLUSTER, **server).returncode == 0
     for step in ("prepare", "issue", "drop"):
         done = causeway("ca", "rotate", "--step", step, **server)
         assert done.returncode == 0, (step, done.stderr)
         roots = len(re.findall("BEGIN", Path(server["CAUSEWAY_CA_FILE"]).read_text()))
         assert roots == (1 if step == "drop" else 2)
+        text = causeway("token", "create", "--cluster", "dc1", "--commands", **server).stdout
+        (pin,) = set(re.findall(r"sha256:\w+", text))
+        reached = causeway("get", "nodes", **unpinned(server), CAUSEWAY_CA_HASH=pin)
+        assert reached.returncode == 0, (step, reached.stderr)
