@@ -1,20 +1,23 @@
-"""One replica with TLS. `python -m benchmarks.fanout.server PORT DATABASE_URL CERTIFICATE KEY`; the administrator's token is its first line."""
+"""One replica with TLS, whose agents have bearer credentials: thousands of certificates are not what is measured. `python -m benchmarks.fanout.server PORT DATABASE_URL CERTIFICATE KEY`; the administrator's token is its first line."""
 
 import asyncio
 import resource
 import socket
 import sys
+from asyncio.sslproto import SSLProtocol
 
 import uvicorn
 
 from api.rest.app import application
 from api.serve import listener
+from api.tls import READ_BYTES
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 
 
 async def serve(port: int, url: str, certificate: str, key: str) -> None:
     """Until it is killed."""
+    SSLProtocol.max_size = READ_BYTES  # as `causeway serve` does
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         listening: socket.socket = listener(("127.0.0.1", port))
         print(await plane.create_api_token("benchmark"), flush=True)

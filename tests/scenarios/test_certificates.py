@@ -285,3 +285,13 @@ async def _again(server: Serving) -> tuple[Any, str]:
     made = await asyncio.to_thread(csr.request)
     where = (IPv4Address("192.0.2.10"),), (IPv4Network("10.10.1.0/24"),)
     return JoinRequest(token=token.text, cluster="dc1", node="n1", os="linux", addresses=where[0], pod_prefixes=where[1]), made.csr  # fmt: skip
+
+
+async def test_a_body_that_takes_many_reads_comes_whole(server: Serving) -> None:
+    channel = server.channel(await server.join("dc1", 10))
+    faults = tuple((f"map m{number}", "driver", "x" * 1000) for number in range(300))
+    await channel.report(1, faults)
+    ((node, said),) = (await server.plane.rollout(1, 0)).behind
+    assert node == "dc1/n1"
+    assert said.count("x" * 1000) == len(faults)
+    await channel.close()
