@@ -102,12 +102,14 @@ class Database:
         """Everything inside happens, or nothing does. Raises Unavailable when the database is away."""
         return self._begun(self.engine, seconds)
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What `work` gives, in one transaction; done again, whole, when the database itself asks for that: two transactions were in each
+    async def run(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], seconds: float | None = WRITER_SECONDS
+    ) -> T:
+        """What `work` gives, in one transaction of at most so long; done again, whole, when the database itself asks for that: two transactions were in each
         other's way. Raises Unavailable."""
         for left in reversed(range(TRIES)):
             try:
-                async with self.transaction() as connection:
+                async with self.transaction(seconds) as connection:
                     return await work(connection)
             except DBAPIError as error:
                 if sqlstate(error) not in (SERIALIZATION, DEADLOCK):

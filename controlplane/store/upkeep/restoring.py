@@ -54,7 +54,8 @@ async def restore(target: Database, path: Path, *, is_replacing: bool, now: date
             f"{path} has schema {version}; this release knows {schema.newest()} at most",
             hint=f"restore it with release {source.header.release or 'that made it'}",
         )
-    async with target.transaction(None) as connection:
+
+    async def work(connection: Connection) -> Moved:
         forward = _Forward()
         if is_replacing:
             await _look(connection, version, forward, now)
@@ -70,7 +71,11 @@ async def restore(target: Database, path: Path, *, is_replacing: bool, now: date
         await connection.run_sync(schema.upgrade)
         revision = await _go_forward(connection, forward)
         await notify(connection)
-    return Moved(schema=version, revision=revision, rows=carried)
+        return Moved(schema=version, revision=revision, rows=carried)
+
+    return await target.run(
+        work, None
+    )  # writers that lock in another order make the database end one of the two
 
 
 async def _look(connection: Connection, version: str, forward: _Forward, now: datetime) -> None:

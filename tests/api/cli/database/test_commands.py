@@ -1,5 +1,6 @@
 """`causeway db` as an operator types it, beside a control plane that runs."""
 
+import select
 import sqlite3
 import stat
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_restored_under_a_control_plane_that_serves_on(causeway: Run, server: di
 
 def test_a_copy_beside_a_server_warns(causeway: Run, server: dict[str, str]) -> None:
     source = f"sqlite:{data_dir(server)}/intent.db"
+    with sqlite3.connect(
+        f"{data_dir(server)}/intent.db"
+    ) as raw:  # a server that has just begun holds no lease yet
+        while not raw.execute("SELECT epoch FROM leases WHERE name = 'duties' AND holder != ''").fetchone():
+            select.select([], [], [], 0.05)
+    raw.close()
     done = causeway("db", "copy", "--from", source, "--to", "sqlite:copy.db")
     assert done.returncode == 0, done.stderr
     assert "counts are the same" in done.stdout

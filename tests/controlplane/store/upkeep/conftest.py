@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from controlplane.clock import SystemClock
@@ -14,6 +16,7 @@ from controlplane.store.database import Database
 from controlplane.store.upkeep import rows
 from federation.resources.codec import decode
 from federation.resources.metadata import ObjectKey
+from tests.controlplane.pki.conftest import request_of
 
 DOCUMENTS: tuple[dict[str, Any], ...] = (
     {"kind": "Cluster", "metadata": {"name": "dc1"}, "spec": {"prefixes": ["10.10.0.0/16"]}},
@@ -77,10 +80,18 @@ async def fill(plane: ControlPlane) -> str:
 
 
 @pytest.fixture
-async def filled(database_url: str) -> str:
+async def filled(database_url: str, tmp_path: Path) -> str:
     """The URL of a database that a control plane has filled and left."""
     async with ControlPlane.open(Settings(database_url=database_url), SystemClock()) as plane:
         await fill(plane)
+        (tmp_path / "data").mkdir()
+        await plane.certificates.authorities.open(tmp_path / "data", plane.clock.now())
+        token = await plane.create_join_token("dc1", 3600, 2, actor="ann")
+        second = JoinRequest(
+            token=token.text, cluster="dc1", node="n2", os="linux", addresses=(IPv4Address("192.0.2.12"),),
+            pod_prefixes=(IPv4Network("10.10.2.0/24"),),
+        )  # fmt: skip
+        await plane.certificates.join(second, request_of(ec.generate_private_key(ec.SECP256R1())))
     return database_url
 
 

@@ -87,7 +87,7 @@ async def faults(url: str) -> tuple[str, ...]:
 async def test_what_a_control_plane_writes_has_no_fault(filled: str) -> None:
     found = await within(filled, check)
     assert (found.faults, found.schema) == ((), schema.newest())
-    assert (found.objects, found.revision) == (9, 3)
+    assert (found.objects, found.revision) == (10, 4)
 
 
 @pytest.mark.parametrize("name", ALTERED)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
+revision = "0004"
 down_revision = "0003"
 
 
@@ -13,19 +13,22 @@ def _text(name: str, length: int, comment: str | None = None) -> "sa.Column[str]
 
 def upgrade() -> None:
     """Only adds: the previous release goes on running meanwhile."""
-    role = sa.Column(
-        "role", sa.String(length=10), nullable=False, server_default="node", comment="node or relay"
+    op.add_column(
+        "join_tokens",
+        sa.Column(
+            "role", sa.String(length=10), nullable=False, server_default="node", comment="node or relay"
+        ),
     )
-    op.add_column("join_tokens", role)
-    for name, length, comment in (
-        ("os", 20, "null: any"),
-        ("prefix", 60, "where from; null: anywhere"),
-        ("node", 253, "its name; null: any"),
-        ("created", 40, None),
-        ("created_by", 200, None),
-    ):
-        column = sa.Column(name, sa.String(length=length), nullable=True, comment=comment)
-        op.add_column("join_tokens", column)
+    op.add_column("join_tokens", sa.Column("os", sa.String(length=20), nullable=True, comment="null: any"))
+    op.add_column(
+        "join_tokens",
+        sa.Column("prefix", sa.String(length=60), nullable=True, comment="where from; null: anywhere"),
+    )
+    op.add_column(
+        "join_tokens", sa.Column("node", sa.String(length=253), nullable=True, comment="its name; null: any")
+    )
+    op.add_column("join_tokens", sa.Column("created", sa.String(length=40), nullable=True))
+    op.add_column("join_tokens", sa.Column("created_by", sa.String(length=200), nullable=True))
     op.create_table(
         "token_uses",
         _text("token", 40),
