@@ -29,22 +29,31 @@ RUNS = 100_000
 
 def main(pin_folder: Path, work_folder: Path) -> None:
     """Compile, load, pin."""
+    pinned(SOURCE, MAPS, PROGRAMS, pin_folder, work_folder)
+
+
+def pinned(
+    source: Path, maps: Sequence[str], programs: Sequence[str], pin_folder: Path, work_folder: Path
+) -> None:
+    """The same of any such file."""
     os.environ["BCC_KERNEL_SOURCE"] = str(headers.build(work_folder / "headers"))
     from bcc import BPF, lib  # type: ignore[import-untyped,unused-ignore]  # after the environment is set
 
-    compiled = BPF(text=SOURCE.read_text(), cflags=["-Wno-macro-redefined"])
+    compiled = BPF(text=source.read_text(), cflags=["-Wno-macro-redefined"])
     pin_folder.mkdir(parents=True)
-    pins = [(name, compiled[name].map_fd) for name in MAPS]
-    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in PROGRAMS]
+    pins = [(name, compiled[name].map_fd) for name in maps]
+    pins += [(name, compiled.load_func(name, BPF.SCHED_CLS).fd) for name in programs]
     for name, descriptor in pins:
         if lib.bpf_obj_pin(descriptor, ctypes.c_char_p(str(pin_folder / name).encode())) != 0:
             raise OSError(ctypes.get_errno(), f"pin {name}")
 
 
 @contextmanager
-def loaded(pin_folder: Path, work_folder: Path) -> Iterator[Path]:
+def loaded(
+    pin_folder: Path, work_folder: Path, module: str = "benchmarks.datapath.primitives"
+) -> Iterator[Path]:
     """The folder of pins; gone at the end."""
-    command = build.python("benchmarks.datapath.primitives", str(pin_folder), str(work_folder))
+    command = build.python(module, str(pin_folder), str(work_folder))
     try:
         subprocess.run(command, check=True, timeout=COMPILE_SECONDS, stderr=subprocess.DEVNULL)
         yield pin_folder

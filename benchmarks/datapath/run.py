@@ -1,5 +1,5 @@
 """`./dev bench datapath`: the table, and benchmarks/results/datapath.json. Root; some eleven minutes. Parts can be named: `traffic`, `updates`,
-`kernel`, `memory`, `agent`, `early`; then only those are measured, and nothing is written."""
+`kernel`, `memory`, `agent`, `early`, `designs`; then only those are measured, and nothing is written."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from api.lab.federation import must_be_root
-from benchmarks.datapath import agent, early, kernel, memory, traffic, updates
+from benchmarks.datapath import agent, designs, early, kernel, memory, traffic, updates
 from benchmarks.datapath.contenders import Contenders, contenders, missing, note_of, prove_agreement
 from benchmarks.rows import Row, show, write
 
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Contenders], Iterator[Row]]] = {
     "memory": memory.rows,
     "agent": agent.rows,
     "early": early.rows,
+    "designs": designs.rows,
 }
 
 
