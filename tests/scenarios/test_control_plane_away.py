@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from api.rest.app import application
+from controlplane.store import queries
 from federation import wire
 from federation.errors import Unauthenticated
 from nodeagent.control.client import HttpChannel
@@ -84,7 +85,9 @@ async def test_a_history_that_is_not_kept_any_more_comes_as_a_snapshot_and_forge
                 await member.wire.cut()
                 await member.until(lambda status: status.connected_since is None)
             await system.delete(plane, system.closed)
-        async with system.control_plane() as again:  # its log of changes starts empty
+            async with plane.database.transaction() as connection:
+                await queries.compact(connection, plane.hub.revision)
+        async with system.control_plane() as again:
             aws1.wire.connect(again)
             await aws1.until(lambda status: status.revision_enforced == again.hub.revision)
             assert mode_of(aws1.wire.heard[-1][1]) == "snapshot"
