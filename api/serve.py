@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,10 +16,13 @@ from pathlib import Path
 import uvicorn
 
 from api.rest.app import application
+from api.rest.guard.limits import LimitSettings
 from api.tls import CA_FILE, OwnCertificate, PeerProtocol, ServerTls, names_of
+from controlplane.access.oidc import OidcSettings
 from controlplane.clock import SystemClock
 from controlplane.pki.spiffe import DEFAULT_DOMAIN
 from controlplane.service import ControlPlane, Settings
+from federation.access.rights import Right
 from federation.errors import CausewayError, Forbidden, InvalidInput, Unauthenticated, Unavailable
 
 FIRST_PASSED_SOCKET = 3
@@ -51,6 +54,10 @@ class ServeSettings:
     """Of nodes' certificates."""
     certificate_grace: timedelta = timedelta(days=14)
     """How long after its end a node's certificate may come back."""
+    oidc: OidcSettings | None = None
+    """The identity provider of users; None: API tokens only."""
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    """How often one may ask."""
 
 
 def run(settings: ServeSettings) -> int:
@@ -79,6 +86,7 @@ async def _serve(settings: ServeSettings) -> None:
         database_url=url,
         certificate_life=settings.certificate_life,
         certificate_grace=settings.certificate_grace,
+        oidc=settings.oidc,
     )
     async with ControlPlane.open(wanted, clock) as plane, asyncio.TaskGroup() as group:
         tls = await _secured(plane, settings, sockets, clock) if settings.is_tls else None
@@ -89,7 +97,7 @@ async def _serve(settings: ServeSettings) -> None:
             said += f"  CA file: {settings.data_dir / CA_FILE}  CA hash: {' '.join(tls.pins)}"
         print(said, file=sys.stderr, flush=True)  # noqa: T201
         config = uvicorn.Config(
-            application(plane),
+            application(plane, settings.limits),
             log_level="warning",
             timeout_graceful_shutdown=1,
             lifespan="off",
@@ -139,9 +147,10 @@ async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:
     """The file of an administrator's token that works: kept when it does, made anew (0600, atomically) when not."""
     path = data_dir / "admin.token"
     try:
-        await plane.user_of(path.read_text().strip())
+        actor = await plane.access.actor_of(path.read_text().strip())
+        actor.must(Right.ACCESS)
     except (OSError, Unauthenticated, Forbidden):
-        token = await plane.create_api_token("admin")
+        token = (await plane.access.create_token("admin")).text
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

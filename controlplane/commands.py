@@ -2,11 +2,23 @@
 
 from dataclasses import replace
 
-from controlplane.intent import Change, Outcome, Verb
+from controlplane.access.actor import Actor
+from controlplane.intent import Applied, Change, Outcome, Verb
 from controlplane.invariants import admit, dismiss
 from controlplane.store.unit_of_work import UnitOfWork
-from federation.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleRevision
+from federation.access.rights import Right
+from federation.errors import (
+    AlreadyExists,
+    CausewayError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Overlap,
+    StaleRevision,
+)
 from federation.kinds.registry import BY_NAME
+from federation.resources.codec import encode
 from federation.resources.metadata import AnyResource
 
 ORDER = {name: index for index, name in enumerate(
@@ -22,10 +34,11 @@ def execution_order(change: Change) -> int:
 
 
 async def execute(work: UnitOfWork, change: Change) -> Outcome:
-    """Carry one change out. Raises the errors that `Verb` and `Change` name."""
+    """Carry one change out. Raises the errors that `Verb` and `Change` name, and Forbidden."""
     if BY_NAME[change.key.kind].is_read_only:
         raise Forbidden(f"{change.key.kind} is read only: the control plane allots it")
     standing = await work.find(change.key)
+    _must_be_allowed(work.actor, change, standing)
     _compare(change, standing)
     if change.verb is Verb.DELETE:
         assert standing is not None  # _compare saw to it
@@ -42,6 +55,46 @@ async def execute(work: UnitOfWork, change: Change) -> Outcome:
     if wanted == standing:
         return Outcome(key=change.key, result="unchanged", resource=standing)
     return Outcome(key=change.key, result="configured", resource=await work.write(await admit(work, wanted)))
+
+
+def must_see(actor: Actor, applied: Applied) -> None:
+    """Raises NotFound when an outcome, told once more, is not the actor's to see any more."""
+    for outcome in applied.outcomes:
+        if outcome.resource is not None and not actor.sees(encode(outcome.resource)):
+            raise NotFound(f"{outcome.key} does not exist")
+
+
+def discreet(error: CausewayError, actor: Actor) -> CausewayError:
+    """An error that says nothing of objects which the actor may not see."""
+    if actor.is_unbounded(Right.READ) or not isinstance(error, Overlap | Conflict):
+        return error
+    if isinstance(error, AlreadyExists | StaleRevision):
+        return error
+    said = (
+        "an address or prefix belongs to another object"
+        if isinstance(error, Overlap)
+        else "another object is in the way"
+    )
+    return type(error)(said, hint="it may be one that you may not see: ask who owns the whole")
+
+
+def _must_be_allowed(actor: Actor, change: Change, standing: AnyResource | None) -> None:
+    """Both what stands and what is to stand are the actor's to write: nothing is taken out of others' hands, nor put into them."""
+    right = BY_NAME[change.key.kind].right
+    if actor.is_unbounded(right):
+        return
+    what = f"{change.verb.value} {change.key}"
+    if not actor.has(right):
+        raise actor.refused(right, what)
+    if change.resource is not None and change.verb is not Verb.DELETE:
+        actor.must_write(right, encode(change.resource), what)
+    document = encode(standing) if standing is not None else None
+    if document is not None and actor.sees(document):
+        actor.must_write(right, document, what)
+    elif change.verb in (Verb.REPLACE, Verb.DELETE):  # whether it stands is none of the actor's business
+        raise NotFound(f"{change.key} does not exist")
+    elif document is not None:
+        raise Conflict(f"{change.key}: the name is taken", hint="choose another")
 
 
 def _over(standing: AnyResource, wanted: AnyResource) -> AnyResource:

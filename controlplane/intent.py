@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Protocol
 
+from controlplane.access.actor import Actor
 from federation.resources.codec import decode
 from federation.resources.metadata import AnyResource, ObjectKey
 
@@ -199,7 +200,7 @@ class Intent(Protocol):
         self,
         changes: Sequence[Change],
         *,
-        actor: str,
+        actor: Actor,
         is_dry_run: bool = False,
         request: "RequestKey | None" = None,
     ) -> Applied:
@@ -220,9 +221,9 @@ class Intent(Protocol):
 
 
 class Enrolment(Protocol):
-    """How users and nodes get in. Tokens and credentials are hashed at rest."""
+    """How nodes get in. Tokens and credentials are hashed at rest. Users: `controlplane.access.credentials`."""
 
-    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: Actor, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
         """A token; its text is shown this once."""
         ...
 
@@ -230,25 +231,13 @@ class Enrolment(Protocol):
         """All, without their secrets."""
         ...
 
-    async def revoke_join_token(self, token_id: str, *, actor: str) -> None:
+    async def revoke_join_token(self, token_id: str, *, actor: Actor) -> None:
         """Make a token useless. Raises NotFound."""
         ...
 
     async def join(self, request: JoinRequest) -> str:
         """The node's credential `id.secret`. Raises Unauthenticated (unknown, used, expired), Forbidden (token of another cluster),
         Overlap (prefix or address taken), Conflict (the name is a live node's)."""
-        ...
-
-    async def node_session(self, credential: str) -> NodeSession:
-        """Who an agent is. Raises Unauthenticated or Forbidden."""
-        ...
-
-    async def create_api_token(self, name: str) -> str:
-        """A user's token; shown this once."""
-        ...
-
-    async def user_of(self, api_token: str) -> str:
-        """A user's name. Raises Unauthenticated or Forbidden."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Lists and objects out of what the hub holds. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.hub import Hub
@@ -14,8 +14,8 @@ Reports = Mapping[tuple[str, str], tuple[int, str]]
 """By cluster and node: the revision that its kernel enforces, and when it said so."""
 
 
-def page(hub: Hub, query: ListQuery, reports: Reports) -> Page:
-    """A page of a list, ordered by cluster, namespace, name. Raises InvalidInput."""
+def page(hub: Hub, query: ListQuery, reports: Reports, sees: Callable[[Mapping[str, Any]], bool] | None = None) -> Page:  # fmt: skip
+    """A page of a list, ordered by cluster, namespace, name. `sees`: what may be shown; None: everything. Raises InvalidInput."""
     selector, fields = parse(query.label_selector), field_terms(query.field_selector)
     keys = hub.sorted_keys(query.kind)
     found: list[dict[str, Any]] = []
@@ -24,6 +24,8 @@ def page(hub: Hub, query: ListQuery, reports: Reports) -> Page:
         if query.cluster not in ("", key.cluster) or query.namespace not in ("", key.namespace):
             continue
         document = told(hub.objects[key].document or {}, key, reports)
+        if sees is not None and not sees(document):
+            continue
         if not selector.matches(document["metadata"].get("labels", {})) or not has_fields(document, fields):
             continue
         if len(found) == query.limit:

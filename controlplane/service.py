@@ -10,11 +10,14 @@ from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
 from controlplane import commands, reading
+from controlplane.access.actor import PROCESS, Actor, joiner, node_actor
+from controlplane.access.bindings import Bindings
+from controlplane.access.credentials import LOOK_SECONDS, Access
+from controlplane.access.oidc import OidcSettings
 from controlplane.clock import Clock
 from controlplane.duties import Duties
 from controlplane.fanout.streams import Before, Fanout, nothing
 from controlplane.feed import Feed
-from controlplane.holders import Holders
 from controlplane.hub import Hub
 from controlplane.intent import (
     Applied,
@@ -33,17 +36,18 @@ from controlplane.intent import (
 )
 from controlplane.pki.certificates import Certificates, Lives
 from controlplane.store import enrolment, queries, requests
+from controlplane.store.access import audit
 from controlplane.store.counts import counts_of, store_counts
 from controlplane.store.database import Connection, Database, current_revision, next_number, notify
 from controlplane.store.unit_of_work import UnitOfWork
-from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
+from federation.access.rights import Right
+from federation.access.scopes import Place
+from federation.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
 from federation.kinds.node import WireguardSpec
 from federation.resources.codec import decode
 from federation.resources.metadata import AnyResource, ObjectKey
 
 T = TypeVar("T")
-LOOK_SECONDS = 3.0
-"""How long a reader waits for the database before it is told what this replica remembers."""
 REPORT_SECONDS = 0.5
 """How late this replica may learn of a report that another one took."""
 
@@ -59,6 +63,8 @@ class Settings:
     """Of nodes."""
     certificate_grace: timedelta = timedelta(days=14)
     """How long after its end a certificate's key may ask for a new one, unless the node was revoked."""
+    oidc: OidcSettings | None = None
+    """Whose tokens are taken, beside API tokens; None: nobody's."""
 
 
 class _RolledBackError(Exception):
@@ -81,7 +87,7 @@ class ControlPlane:
         self.duties = Duties(self.database, clock)
         lives = Lives(settings.certificate_life, settings.certificate_grace, settings.tunnel_prefix)
         self.certificates = Certificates(self.database, self.feed, clock, lives, self._work)
-        self._holders = Holders()
+        self.access = Access(self.database, self.feed, clock, Bindings(self.hub), settings.oidc)
         self._reports: dict[tuple[str, str], tuple[int, str]] = {}
         self._reported = asyncio.Condition()
         self._committed: dict[int, float] = {}
@@ -109,24 +115,25 @@ class ControlPlane:
         finally:
             await plane.database.close()
 
-    async def get(self, key: ObjectKey) -> AnyResource:
-        """One resource. Raises NotFound."""
+    async def get(self, key: ObjectKey, actor: Actor = PROCESS) -> AnyResource:
+        """One resource. Raises NotFound, also for what the actor may not see."""
         await self._look(with_reports=key.kind == "Node")
         found = self.hub.objects.get(key)
-        if found is None or found.document is None:
+        if found is None or found.document is None or not actor.sees(found.document):
             raise NotFound(f"{key} does not exist")
         return decode(reading.told(found.document, key, self._reports), is_trusted=True)
 
-    async def list(self, query: ListQuery) -> Page:
-        """A page of resources of one kind."""
+    async def list(self, query: ListQuery, actor: Actor = PROCESS) -> Page:
+        """A page of the resources of one kind that the actor may see."""
         await self._look(with_reports=query.kind == "Node")
-        return reading.page(self.hub, query, self._reports)
+        sees = None if actor.is_unbounded(Right.READ) else actor.sees
+        return reading.page(self.hub, query, self._reports, sees)
 
     async def change(
         self,
         changes: Sequence[Change],
         *,
-        actor: str,
+        actor: Actor,
         is_dry_run: bool = False,
         request: RequestKey | None = None,
     ) -> Applied:
@@ -136,8 +143,9 @@ class ControlPlane:
             if (
                 request
                 and not is_dry_run
-                and (before := await requests.replayed(unit.connection, actor, request))
+                and (before := await requests.replayed(unit.connection, actor.name, request))
             ):
+                commands.must_see(actor, before)
                 raise _RolledBackError(before)
             order = sorted(range(len(changes)), key=lambda i: commands.execution_order(changes[i]))
             done: dict[int, Outcome] = {i: await commands.execute(unit, changes[i]) for i in order}
@@ -152,6 +160,8 @@ class ControlPlane:
             return await self._work(actor, work)
         except _RolledBackError as rolled_back:
             return rolled_back.applied
+        except (Conflict, NotFound) as error:
+            raise commands.discreet(error, actor) from error
 
     def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:
         """Events of one kind; what stands comes first, or with `since` what is newer. Raises Gone."""
@@ -173,53 +183,46 @@ class ControlPlane:
                 except TimeoutError:
                     continue
 
-    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: str, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
-        """A token for nodes of one cluster, which must exist."""
+    async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: Actor, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
+        """A token for nodes of one cluster, which must exist. Raises Forbidden."""
+        actor.must(Right.NETWORK, Place(cluster=cluster), f"let nodes into {cluster}")
         await self.get(ObjectKey("Cluster", "", "", cluster))
-        asked = JoinToken(id="", cluster=cluster, expires="", uses_left=uses, bounds=bounds, created_by=actor)
+        asked = JoinToken(
+            id="", cluster=cluster, expires="", uses_left=uses, bounds=bounds, created_by=actor.name
+        )
         async with self.database.transaction() as connection:
-            return await enrolment.store_join_token(connection, asked, ttl_seconds, self.clock.now())
+            now = self.clock.now()
+            token = await enrolment.store_join_token(connection, asked, ttl_seconds, now)
+            deed = actor.did(now.isoformat(), "jointoken.create", f"{token.id} for {cluster}")
+            await audit.append(connection, [deed])
+        return token
 
-    async def list_join_tokens(self) -> tuple[JoinToken, ...]:
-        """All that are stored, without their secrets."""
+    async def list_join_tokens(self, actor: Actor = PROCESS) -> tuple[JoinToken, ...]:
+        """All of clusters that the actor may let nodes into, without their secrets."""
         async with self.database.reading() as connection:
-            return await queries.join_tokens(connection)
+            tokens = await queries.join_tokens(connection)
+        return tuple(token for token in tokens if actor.may(Right.NETWORK, Place(cluster=token.cluster)))
 
-    async def revoke_join_token(self, token_id: str, *, actor: str) -> None:
+    async def revoke_join_token(self, token_id: str, *, actor: Actor) -> None:
         """Make a token useless. Raises NotFound."""
-        del actor
         async with self.database.transaction() as connection:
-            if not await queries.drop_join_token(connection, token_id):
+            standing = [token for token in await queries.join_tokens(connection) if token.id == token_id]
+            if not standing or not actor.may(Right.NETWORK, Place(cluster=standing[0].cluster)):
                 raise NotFound(f"join token {token_id} does not exist")
+            await queries.drop_join_token(connection, token_id)
+            deed = actor.did(self.clock.now().isoformat(), "jointoken.revoke", token_id)
+            await audit.append(connection, [deed])
 
     async def join(self, request: JoinRequest) -> str:
         """Enrol a node; its credential is given this once."""
 
         async def work(unit: UnitOfWork) -> str:
-            await enrolment.spend_join_token(unit.connection, request, self.clock.now())
+            token = await enrolment.spend_join_token(unit.connection, request, self.clock.now())
+            unit.did("jointoken.use", token)
             await enrolment.enrol(unit, request, self.settings.tunnel_prefix)
-            return await enrolment.store_credential(unit.connection, "node", request.cluster, request.node)
+            return await enrolment.store_node_credential(unit.connection, request.cluster, request.node)
 
-        return await self._work(f"join {request.cluster}/{request.node}", work)
-
-    async def node_session(self, credential: str) -> NodeSession:
-        """Who an agent is. Raises Unauthenticated, or Forbidden for a user's token."""
-        role, session = await self._holder(credential)
-        if role != "node":
-            raise Forbidden("this is a user's token; agents use the credential that joining gave them")
-        return session
-
-    async def user_of(self, api_token: str) -> str:
-        """A user's name. Raises Unauthenticated, or Forbidden for a node's credential."""
-        role, session = await self._holder(api_token)
-        if role != "user":
-            raise Forbidden("a node's credential does not open the users' API")
-        return session.node
-
-    async def create_api_token(self, name: str) -> str:
-        """A user's token; shown this once."""
-        async with self.database.transaction() as connection:
-            return await enrolment.store_credential(connection, "user", "", name)
+        return await self._work(joiner(request.cluster, request.node, request.source), work)
 
     def stream(
         self, session: NodeSession, since: int | None, *, is_packed: bool = False, before: Before = nothing
@@ -253,7 +256,7 @@ class ControlPlane:
                     raise Conflict(f"{other.key} has this public key: every node makes its own")
             await unit.write(replace(node, spec=replace(node.spec, wireguard=wanted)))
 
-        await self._work(f"node {session.cluster}/{session.node}", work)
+        await self._work(node_actor(session.cluster, session.node), work)
 
     async def report(self, session: NodeSession, report: NodeReport) -> None:
         """Keep what a node's kernel enforces."""
@@ -267,12 +270,11 @@ class ControlPlane:
         async with self.database.transaction() as connection:
             await store_counts(connection, session, counts)
 
-    async def rule_counts(self, kind: str, path: str) -> tuple[tuple[RuleCount, ...], int]:
+    async def rule_counts(self, kind: str, path: str, actor: Actor = PROCESS) -> tuple[tuple[RuleCount, ...], int]:  # fmt: skip
         """(sums by rule over all nodes, how many nodes told any). Raises NotFound or InvalidInput."""
         key = queries.key_of_path(kind, path)
+        await self.get(key, actor)
         async with self.database.reading() as connection:
-            if await queries.find(connection, key) is None:
-                raise NotFound(f"{key} does not exist")
             return await counts_of(connection, key)
 
     async def catch_up(self) -> None:
@@ -293,32 +295,14 @@ class ControlPlane:
         except Unavailable as error:
             self.feed.lose(error)
 
-    async def _holder(self, credential: str) -> tuple[str, NodeSession]:
-        known = self._holders.find(credential)
-        if known and self.feed.stale_seconds is not None:
-            return known
-        try:
-            async with self.database.reading(LOOK_SECONDS) as connection:
-                found = await enrolment.holder_of(connection, credential)
-        except Unavailable as error:
-            self.feed.lose(error)
-            if known is None:
-                raise Unavailable(
-                    "the database does not answer, and this credential was not seen before"
-                ) from error
-            return known
-        except Unauthenticated:
-            self._holders.forget(credential)
-            raise
-        self._holders.keep(credential, found)
-        return found
-
-    async def _work(self, actor: str, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+    async def _work(self, actor: Actor, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """One command: one transaction, one revision, in the feed before it returns."""
 
         async def whole(connection: Connection) -> tuple[int, T]:
             revision = await next_number(connection, "revision")
-            done = await work(UnitOfWork(connection, revision, actor, self.clock.now().isoformat()))
+            unit = UnitOfWork(connection, revision, actor, self.clock.now().isoformat())
+            done = await work(unit)
+            await audit.append(connection, unit.deeds)
             await notify(connection)
             return revision, done
 

@@ -13,6 +13,7 @@
     │   ├── StaleRevision       compare-and-set lost: the object has changed meanwhile
     │   └── Overlap             a prefix or address belongs to someone else
     ├── TooLarge                a body over the limit
+    ├── TooMany                 asked too often; `seconds` says when to come again
     ├── Unauthenticated         no or wrong credentials (a join token unknown, used or expired)
     ├── Forbidden               known, but not allowed to
     ├── Unavailable             the control plane, the database or the disk is away; try again
@@ -137,6 +138,16 @@ class TooLarge(CausewayError):
     """A body over the limit."""
 
     code = "too-large"
+
+
+class TooMany(CausewayError):
+    """Asked too often. `seconds`: until there is room again."""
+
+    code = "too-many"
+
+    def __init__(self, message: str, *, hint: str = "", seconds: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
 
 
 class Unauthenticated(CausewayError):

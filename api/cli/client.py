@@ -17,15 +17,16 @@ from api.cli.trust.pins import context_for
 from federation.errors import CausewayError, Fault, InvalidInput, Unavailable
 
 EXIT_CODES = {
-    "invalid": 2, "invalid-selector": 2, "malformed": 2, "too-large": 2, "unavailable": 3, "not-enforced": 4, "not-found": 5, "unauthenticated": 6, "forbidden": 6,
+    "invalid": 2, "invalid-selector": 2, "malformed": 2, "too-large": 2, "unavailable": 3, "too-many": 3, "not-enforced": 4, "not-found": 5, "unauthenticated": 6, "forbidden": 6,
     "conflict": 7, "already-exists": 7, "stale-revision": 7, "overlap": 7, "differs": 1,
 }  # fmt: skip
 """By an error's code; 1 for every other, 0 when all is well."""
 
 
-UNAVAILABLE = 503
+TOO_MANY, UNAVAILABLE = 429, 503
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between tries."""
+MOST_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +135,9 @@ class Client:
                 if pause is None:
                     raise self._away(error) from error
             else:
-                if response.status_code != UNAVAILABLE or pause is None:
+                if response.status_code not in (TOO_MANY, UNAVAILABLE) or pause is None:
                     return response
+                pause = max(pause, _asked_to_wait(response))
             time.sleep(pause)  # noqa: TID251 - a command waits, no loop
         raise AssertionError("never here")
 
@@ -182,6 +184,12 @@ class Client:
         elif "SSL" in str(error) or "disconnected" in str(error):
             hint = "does it serve HTTPS, as this URL says (or HTTP)? " + hint
         return Unavailable(f"the control plane at {self.server} does not answer ({error})", hint=hint)
+
+
+def _asked_to_wait(response: httpx.Response) -> float:
+    """Seconds, as Retry-After says; no longer than a person waits."""
+    told = response.headers.get("retry-after", "")
+    return min(float(told), MOST_WAIT) if told.isascii() and told.isdigit() else 0.0
 
 
 def _refused(response: httpx.Response) -> CausewayError:

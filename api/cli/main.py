@@ -9,6 +9,7 @@ from api.cli.client import exit_code, harmless
 from api.cli.database import commands as database
 from api.cli.datapath import flows, tables, verdict
 from api.cli.explain import explain
+from api.cli.rights import audit, tokens
 from api.cli.simulate import simulate
 from api.cli.trust import ca, join
 from api.lab import commands as lab
@@ -22,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True, epilog=EPILOG, pretty_exceptions_enable=False, help="Links and polices clusters."
 )
 for command in (
-    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, explain, node.serve, join.join, node.version,
+    read.get, read.describe, read.diff, write.apply, write.delete, write.edit, simulate, explain, node.serve, join.join, tokens.whoami, node.version,
     doctor.doctor, lab.demo,
 ):  # fmt: skip
     app.command()(command)
@@ -31,6 +32,8 @@ for question in (tables.maps, tables.endpoints, tables.conntrack, verdict.verdic
 for name, group in (
     ("ca", ca.app),
     ("token", access.token),
+    ("apitoken", tokens.app),
+    ("audit", audit.app),
     ("link", access.link),
     ("rollout", access.rollout),
     ("policy", policy.app),

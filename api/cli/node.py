@@ -31,12 +31,20 @@ def serve(
     trust_domain: Annotated[str, typer.Option(help="SPIFFE trust domain of the first authority.")] = "causeway.internal",
     certificate_hours: Annotated[int, typer.Option(min=1, max=24, help="Life of nodes' certificates.")] = 12,
     grace_days: Annotated[int, typer.Option(min=0, max=90, help="How long after its end a node's certificate may come back.")] = 14,
+    oidc_issuer: Annotated[str, typer.Option(help="URL of the identity provider whose tokens are taken.")] = "",
+    oidc_audience: Annotated[str, typer.Option(help="What its tokens are made for: our client id there.")] = "",
+    oidc_user_claim: Annotated[str, typer.Option(help="Claim that names a user in role bindings.")] = "sub",
+    oidc_groups_claim: Annotated[str, typer.Option(help="Claim that lists a user's groups.")] = "groups",
+    oidc_ca_file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Roots (PEM) of the identity provider's certificate.")] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Requests a second that one user, or node, may make, lasting.")] = 200,
     insecure_http: Annotated[bool, typer.Option("--insecure-http", help="Plain HTTP on loopback, for a proxy before it.")] = False,
     insecure_http_anywhere: Annotated[bool, typer.Option("--insecure-http-anywhere", help="Plain HTTP on any address.")] = False,
 ) -> None:  # fmt: skip
     """Run the control plane."""
+    from api.rest.guard.limits import LimitSettings
     from api.serve import ServeSettings, run
     from api.tls import OwnCertificate
+    from controlplane.access.oidc import OidcSettings
 
     host, separator, port = listen.rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535 or not host:
@@ -48,6 +56,17 @@ def serve(
         if not (tls_cert and tls_key and tls_ca):
             raise InvalidInput("--tls-cert, --tls-key and --tls-ca are needed together")
         own = OwnCertificate(certificate=tls_cert, key=tls_key, root=tls_ca)
+    oidc = None
+    if oidc_issuer:
+        oidc = OidcSettings(
+            issuer=oidc_issuer,
+            audience=oidc_audience,
+            user_claim=oidc_user_claim,
+            groups_claim=oidc_groups_claim,
+            ca_file=oidc_ca_file,
+        )
+    elif oidc_audience:
+        raise InvalidInput("--oidc-audience is of no use without --oidc-issuer")
     settings = ServeSettings(
         data_dir=data_dir,
         listen=(host, int(port)),
@@ -59,6 +78,8 @@ def serve(
         trust_domain=trust_domain,
         certificate_life=timedelta(hours=certificate_hours),
         certificate_grace=timedelta(days=grace_days),
+        oidc=oidc,
+        limits=LimitSettings(per_second=rate, burst=rate * 10),
     )
     raise typer.Exit(run(settings))
 

@@ -1,15 +1,22 @@
-"""Who is asking. Every route declares its permission. An agent is known by the certificate of its connection; by a bearer credential only where
-there is no TLS of ours."""
+"""Who is asking. Every route declares what it takes: a user's right, or to be a node, or nothing. An agent is known by the certificate of its
+connection; by a bearer credential only where there is no TLS of ours.
+
+A right that is held somewhere opens the route; whether it is held for the object in question, the control plane says.
+"""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from fastapi import Request
 
 from api.rest.bodies import refuse_unfit
+from api.rest.guard.limits import address_of, limits_of
+from api.rest.guard.requests import request_id
 from controlplane.intent import NodeSession
 from controlplane.service import ControlPlane
+from federation.access.rights import Right
 from federation.errors import Unauthenticated
 
 
@@ -17,7 +24,8 @@ class Permission(StrEnum):
     """What a route asks of its caller."""
 
     PUBLIC = "public"
-    USER = "user"
+    ANYBODY = "any user"
+    """Whoever is known, with whatever rights."""
     NODE = "node"
     NODE_CREDENTIAL = "node credential"
     """A bearer credential of a node also where there is TLS: to exchange it."""
@@ -29,8 +37,8 @@ def plane_of(request: Request) -> ControlPlane:
     return plane
 
 
-def require(permission: Permission) -> Callable[[Request], Awaitable[Any]]:
-    """The dependency of a route: the user's name, or the node's session."""
+def require(permission: Permission | Right) -> Callable[[Request], Awaitable[Any]]:
+    """The dependency of a route: the user, or the node's session."""
 
     async def check(request: Request) -> Any:
         refuse_unfit(request)
@@ -38,16 +46,33 @@ def require(permission: Permission) -> Callable[[Request], Awaitable[Any]]:
             return None
         plane = plane_of(request)
         if permission is Permission.NODE and (shown := _shown(request)) is not None:
-            return await _by_certificate(plane, shown)
-        scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not credential:
-            raise Unauthenticated("no credential", hint="send Authorization: Bearer <token>")
-        if permission is Permission.USER:
-            return await plane.user_of(credential)
-        return await plane.node_session(credential)
+            session = await _by_certificate(plane, shown)
+            limits_of(request).admit(f"node {session.cluster}/{session.node}")
+            return session
+        credential = _bearer(request)
+        limits = limits_of(request)
+        if not plane.access.is_cheap(credential):
+            limits.admit_stranger(request)
+        if permission in (Permission.NODE, Permission.NODE_CREDENTIAL):
+            session = await plane.access.node_session(credential)
+            limits.admit(f"node {session.cluster}/{session.node}")
+            return session
+        actor = await plane.access.actor_of(credential)
+        limits.admit(actor.name)
+        actor = replace(actor, address=address_of(request), request=request_id(request))
+        if isinstance(permission, Right) and not actor.has(permission):
+            raise actor.refused(permission)
+        return actor
 
     check.permission = permission  # type: ignore[attr-defined]  # read by the test that no route forgot it
     return check
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise Unauthenticated("no credential", hint="send Authorization: Bearer <token>")
+    return credential
 
 
 def has_tls(request: Request) -> bool:

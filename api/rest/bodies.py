@@ -1,5 +1,6 @@
 """Reading requests: bounded bodies, JSON with a position when it is broken, documents into changes."""
 
+import asyncio
 import hashlib
 import re
 from typing import Any
@@ -13,6 +14,8 @@ from federation.resources.codec import decode
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes."""
+BODY_SECONDS = 60.0
+"""Who sends slower holds a connection, and nothing else."""
 
 
 IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
@@ -20,11 +23,21 @@ IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 async def read_json(request: Request) -> Any:
     """The body. Raises TooLarge or InvalidInput."""
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise Malformed(
+            f"the body is packed ({shown(coding)})", hint="send it as it is: nothing is unpacked here"
+        )
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise TooLarge(
+                        f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts"
+                    )
+    except TimeoutError:
+        raise Malformed(f"the body did not come within {BODY_SECONDS:g} s") from None
     request.state.body_digest = hashlib.sha256(body).hexdigest()
     try:
         document, faults = json_document(body.decode("utf-8-sig"))

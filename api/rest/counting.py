@@ -8,15 +8,17 @@ from fastapi.responses import JSONResponse, Response
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json
 from api.rest.descriptions import COUNTS, RULE_COUNTS
+from controlplane.access.actor import Actor
 from controlplane.intent import NodeSession, RuleCount
 from controlplane.store.queries import key_of_path
+from federation.access.rights import Right
 from federation.doors.documents import POLICY_KINDS
 from federation.errors import Fault, InvalidInput, shown
 
 MOST = 1000
 """Rules in one telling."""
 MOST_COUNTED = 2**62
-USER, NODE = (Depends(require(p)) for p in (Permission.USER, Permission.NODE))
+READ, NODE = (Depends(require(p)) for p in (Right.READ, Permission.NODE))
 
 
 def router() -> APIRouter:
@@ -42,7 +44,7 @@ async def told(request: Request, session: NodeSession = NODE) -> Response:
     return Response(status_code=204)
 
 
-async def asked(request: Request, _user: str = USER) -> Response:
+async def asked(request: Request, actor: Actor = READ) -> Response:
     """Sums over all nodes, of one policy."""
     known_query(request, "kind", "policy")
     kind, path = (request.query_params.get(name, "") for name in ("kind", "policy"))
@@ -50,7 +52,7 @@ async def asked(request: Request, _user: str = USER) -> Response:
         raise InvalidInput(
             f"kind {shown(kind)} is not a policy's", hint=f"one of {', '.join(sorted(POLICY_KINDS))}"
         )
-    counts, nodes = await plane_of(request).rule_counts(kind, path)
+    counts, nodes = await plane_of(request).rule_counts(kind, path, actor)
     items = [{"section": c.section, "rule": c.rule, "packets": c.packets, "bytes": c.bytes} for c in counts]
     return JSONResponse({"items": items, "nodes": nodes})
 

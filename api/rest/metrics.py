@@ -5,12 +5,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from api.rest.guard.limits import Limits
 from controlplane.service import ControlPlane
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def registry_of(plane: ControlPlane) -> CollectorRegistry:
+def registry_of(plane: ControlPlane, limits: Limits) -> CollectorRegistry:
     """A registry of one control plane's own facts."""
     registry = CollectorRegistry()
     Gauge("causeway_revision", "Newest revision", registry=registry).set_function(lambda: plane.hub.revision)
@@ -25,6 +26,8 @@ def registry_of(plane: ControlPlane) -> CollectorRegistry:
     stale.set_function(lambda: plane.feed.stale_seconds or 0)
     leads = Gauge("causeway_duties_leader", "1: this replica compacts and tidies for all", registry=registry)
     leads.set_function(lambda: plane.duties.epoch is not None)
+    refused = Gauge("causeway_requests_refused", "Asked too often, ever", registry=registry)
+    refused.set_function(lambda: limits.refused)
     return registry
 
 

@@ -22,16 +22,19 @@ from api.rest.descriptions import (
     REVOKE_TOKEN,
     STREAM,
 )
+from api.rest.guard.limits import address_of, limits_of
 from api.rest.trust.routes import given
 from api.rest.trust.streaming import WhileGood
+from controlplane.access.actor import Actor
 from controlplane.intent import JoinRequest, JoinToken, NodeReport, NodeSession, TokenBounds
+from federation.access.rights import Right
 from federation.errors import Fault, Forbidden, InvalidInput, shown
 from federation.resources.grammar import escaped
 
 TOKEN_BOUNDS = ("role", "os", "prefix", "node")
 TOKEN_FIELDS = ("cluster", "ttlSeconds", "uses", *TOKEN_BOUNDS)
 T = TypeVar("T")
-USER, NODE, PUBLIC = (Depends(require(p)) for p in (Permission.USER, Permission.NODE, Permission.PUBLIC))
+NETWORK, NODE, PUBLIC = (Depends(require(p)) for p in (Right.NETWORK, Permission.NODE, Permission.PUBLIC))
 
 
 def router() -> APIRouter:
@@ -48,6 +51,7 @@ def router() -> APIRouter:
 
 async def join(request: Request, _anyone: None = PUBLIC) -> Response:
     """Enrol a node by its join token: for a signing request a certificate, where there is no TLS a credential, shown this once."""
+    limits_of(request).admit_stranger(request)
     body = await _object(request, "token", "cluster", "node")
     wrong = [
         Fault(f"/{name}", "text is needed")
@@ -65,7 +69,7 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
         os=body.get("os", "linux"),
         addresses=addresses,  # type: ignore[arg-type]  # its Node is checked like any other document
         pod_prefixes=prefixes,  # type: ignore[arg-type]
-        source=request.client.host if request.client else "",
+        source=address_of(request),
     )
     if has_tls(request) and not body.get("csr"):
         said = [Fault("/csr", "is needed: over TLS a node is given a certificate, no credential")]
@@ -104,7 +108,7 @@ async def report(request: Request, session: NodeSession = NODE) -> Response:
     return Response(status_code=204)
 
 
-async def create_token(request: Request, user: str = USER) -> Response:
+async def create_token(request: Request, actor: Actor = NETWORK) -> Response:
     """A join token, shown this once."""
     known_query(request)
     body = await _object(request, "cluster")
@@ -118,16 +122,18 @@ async def create_token(request: Request, user: str = USER) -> Response:
     if wrong:
         raise InvalidInput("the request is not valid", faults=wrong)
     ttl, uses = _number(body, "ttlSeconds", 3600, 1, MAX_TTL), _number(body, "uses", 1, 1, MAX_USES)
-    token = await plane_of(request).create_join_token(body["cluster"], ttl, uses, actor=user, bounds=bounds)
+    token = await plane_of(request).create_join_token(body["cluster"], ttl, uses, actor=actor, bounds=bounds)
     return JSONResponse(
         {"id": token.id, "token": token.text, "cluster": token.cluster, "expires": token.expires}, 201
     )
 
 
-async def list_tokens(request: Request, _user: str = USER) -> Response:
+async def list_tokens(request: Request, actor: Actor = NETWORK) -> Response:
     """All join tokens, without their secrets."""
     known_query(request)
-    return JSONResponse({"items": [_told(token) for token in await plane_of(request).list_join_tokens()]})
+    return JSONResponse(
+        {"items": [_told(token) for token in await plane_of(request).list_join_tokens(actor)]}
+    )
 
 
 def _told(token: JoinToken) -> dict[str, Any]:
@@ -150,10 +156,10 @@ def _bounds(body: dict[str, Any], wrong: list[Fault]) -> TokenBounds:
     return TokenBounds(**found)
 
 
-async def revoke_token(request: Request, user: str = USER) -> Response:
+async def revoke_token(request: Request, actor: Actor = NETWORK) -> Response:
     """Make a join token useless."""
     known_query(request)
-    await plane_of(request).revoke_join_token(request.path_params["token_id"], actor=user)
+    await plane_of(request).revoke_join_token(request.path_params["token_id"], actor=actor)
     return Response(status_code=204)
 
 

@@ -49,7 +49,7 @@ NAMES: dict[str, Any] = {
     },
 }
 """Metadata, as `federation.resources.grammar` has it: what JSON Schema can say of it."""
-REFUSALS = {"400": "not JSON", "401": "not let in", "403": "not allowed", "404": "not found", "405": "no such method", "409": "conflict", "410": "too long ago", "412": "stale revision", "413": "too large", "422": "invalid", "503": "try again"}  # fmt: skip
+REFUSALS = {"400": "not JSON", "401": "not let in", "403": "not allowed", "404": "not found", "405": "no such method", "409": "conflict", "410": "too long ago", "412": "stale revision", "413": "too large", "422": "invalid", "429": "too often", "503": "try again"}  # fmt: skip
 
 
 def query(name: str, description: str, kind: str = "string", **bounds: int) -> dict[str, Any]:
@@ -92,7 +92,9 @@ def answers(
         good["content"] = {"application/json": {"schema": schema}}
         good["content"] |= {media: {"schema": {}} for media in also}
     problem = {"application/problem+json": {"schema": reference("Problem")}}
-    bad = {each: {"description": REFUSALS[each], "content": problem} for each in ("401", "503", *refusals)}
+    bad = {
+        each: {"description": REFUSALS[each], "content": problem} for each in ("401", "429", "503", *refusals)
+    }
     return {code: good, **bad}
 
 

@@ -1,6 +1,7 @@
 """The one table from errors to HTTP: RFC 9457 problems with the JSON pointer of every fault."""
 
 import json
+import math
 from typing import Any
 
 from fastapi import Request
@@ -20,6 +21,7 @@ STATUS: dict[type[errors.CausewayError], int] = {
     errors.StaleRevision: 412,
     errors.Overlap: 409,
     errors.TooLarge: 413,
+    errors.TooMany: 429,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.Unavailable: 503,
@@ -33,15 +35,17 @@ def problem_of(error: errors.CausewayError) -> Response:
     """The answer that an error becomes."""
     body: dict[str, Any] = {"title": error.code, "detail": error.message, "hint": error.hint}
     body["errors"] = [{"pointer": fault.pointer, "detail": fault.message} for fault in error.faults]
-    return problem(STATUS[type(error)], error.code, {key: value for key, value in body.items() if value})
+    told = {key: value for key, value in body.items() if value}
+    wait = math.ceil(error.seconds) if isinstance(error, errors.TooMany) else 1
+    return problem(STATUS[type(error)], error.code, told, retry_after=wait)
 
 
-def problem(status: int, code: str, body: dict[str, Any]) -> Response:
-    """A problem document."""
+def problem(status: int, code: str, body: dict[str, Any], *, retry_after: int = 1) -> Response:
+    """A problem document. `retry_after`: seconds, of a refusal that is not for ever."""
     full = {"type": f"https://causeway.dev/problems/{code}", "status": status, **body}
-    headers = (
-        {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else {}
-    )
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in (429, 503):
+        headers = {"Retry-After": str(retry_after)}
     return Response(json.dumps(full), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 

@@ -21,8 +21,11 @@ from api.rest.bodies import (
 from api.rest.descriptions import APPLY, DELETE, KINDS_OF, ROLLOUT, VERSION
 from api.rest.openapi import LIST_QUERY, kind_route
 from api.rest.watching import filtered, lines
+from controlplane.access.actor import Actor
 from controlplane.intent import Applied, Change, ListQuery, Verb
 from controlplane.store.queries import key_of_path
+from federation.access.rights import Right
+from federation.access.scopes import Place
 from federation.errors import Fault, InvalidInput, NotFound, shown
 from federation.kinds.registry import KINDS
 from federation.resources.codec import decode, encode
@@ -30,8 +33,9 @@ from federation.resources.grammar import escaped
 from federation.resources.kind import Kind
 from federation.resources.metadata import ObjectKey, Scope
 
-USER, PUBLIC = Depends(require(Permission.USER)), Depends(require(Permission.PUBLIC))
+READ, ANYBODY, PUBLIC = (Depends(require(p)) for p in (Right.READ, Permission.ANYBODY, Permission.PUBLIC))
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?", re.ASCII)
+HIDDEN = {"node": "-", "why": "a node that you may not see"}
 PATHS = {
     Scope.FEDERATION: "/{name}",
     Scope.CLUSTER: "/{cluster}/{name}",
@@ -53,18 +57,19 @@ def router() -> APIRouter:
 
 
 def _add_kind(routes: APIRouter, kind: Kind) -> None:
-    handlers, many, one = _KindRoutes(kind), f"/{kind.plural}", f"/{kind.plural}{PATHS[kind.scope]}"
+    handlers = _readers(kind) | _writers(kind)
+    many, one = f"/{kind.plural}", f"/{kind.plural}{PATHS[kind.scope]}"
     in_path = [
         {"name": n, "in": "path", "required": True, "schema": {"type": "string"}}
         for n in re.findall(r"{(\w+)}", one)
     ]
     for path, method, handler in (
-        (many, "GET", handlers.listed),
-        (many, "POST", handlers.created),
-        (one, "GET", handlers.read),
-        (one, "PUT", handlers.replaced),
-        (one, "PATCH", handlers.patched),
-        (one, "DELETE", handlers.deleted),
+        (many, "GET", handlers["listed"]),
+        (many, "POST", handlers["created"]),
+        (one, "GET", handlers["read"]),
+        (one, "PUT", handlers["replaced"]),
+        (one, "PATCH", handlers["patched"]),
+        (one, "DELETE", handlers["deleted"]),
     ):
         routes.add_api_route(
             path,
@@ -78,49 +83,55 @@ def _add_kind(routes: APIRouter, kind: Kind) -> None:
         )
 
 
-class _KindRoutes:
-    """The handlers of one kind."""
+def _key_of(kind: Kind, request: Request) -> ObjectKey:
+    return key_of_path(kind.name, "/".join(request.path_params.values()))
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
 
-    def key_of(self, request: Request) -> ObjectKey:
-        return key_of_path(self.kind.name, "/".join(request.path_params.values()))
+def _readers(kind: Kind) -> dict[str, Any]:
+    """The handlers of a kind that change nothing."""
 
-    async def listed(self, request: Request, _user: str = USER) -> Response:
-        return await _list(request, self.kind)
+    async def listed(request: Request, actor: Actor = READ) -> Response:
+        return await _list(request, kind, actor)
 
-    async def created(self, request: Request, user: str = USER) -> Response:
-        document = await read_json(request)
-        resource = decode(document)
-        if resource.kind != self.kind.name:
-            raise InvalidInput("wrong kind", faults=[Fault("/kind", f"{self.kind.name} is needed here")])
-        return await _write(request, Change(verb=Verb.CREATE, key=resource.key, resource=resource), user)
-
-    async def read(self, request: Request, _user: str = USER) -> Response:
+    async def read(request: Request, actor: Actor = READ) -> Response:
         known_query(request)
-        resource = await plane_of(request).get(self.key_of(request))
+        resource = await plane_of(request).get(_key_of(kind, request), actor)
         etag = f'"{resource.metadata.revision}"'
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"ETag": etag})
         return JSONResponse(encode(resource), headers={"ETag": etag})
 
-    async def replaced(self, request: Request, user: str = USER) -> Response:
-        return await _replace(request, self.key_of(request), await read_json(request), user)
+    return {"listed": listed, "read": read}
 
-    async def patched(self, request: Request, user: str = USER) -> Response:
-        key = self.key_of(request)
-        standing = await plane_of(request).get(key)
+
+def _writers(kind: Kind) -> dict[str, Any]:
+    """The handlers of a kind that write."""
+    may_write = Depends(require(kind.right))
+
+    async def created(request: Request, actor: Actor = may_write) -> Response:
+        document = await read_json(request)
+        resource = decode(document)
+        if resource.kind != kind.name:
+            raise InvalidInput("wrong kind", faults=[Fault("/kind", f"{kind.name} is needed here")])
+        return await _write(request, Change(verb=Verb.CREATE, key=resource.key, resource=resource), actor)
+
+    async def replaced(request: Request, actor: Actor = may_write) -> Response:
+        return await _replace(request, _key_of(kind, request), await read_json(request), actor)
+
+    async def patched(request: Request, actor: Actor = may_write) -> Response:
+        key = _key_of(kind, request)
+        standing = await plane_of(request).get(key, actor)
         document = merged(encode(standing), await read_json(request))
-        return await _replace(request, key, document, user)
+        return await _replace(request, key, document, actor)
 
-    async def deleted(self, request: Request, user: str = USER) -> Response:
-        return await _write(
-            request, Change(verb=Verb.DELETE, key=self.key_of(request), if_revision=if_match(request)), user
-        )
+    async def deleted(request: Request, actor: Actor = may_write) -> Response:
+        change = Change(verb=Verb.DELETE, key=_key_of(kind, request), if_revision=if_match(request))
+        return await _write(request, change, actor)
+
+    return {"created": created, "replaced": replaced, "patched": patched, "deleted": deleted}
 
 
-async def _list(request: Request, kind: Kind) -> Response:
+async def _list(request: Request, kind: Kind, actor: Actor) -> Response:
     known_query(request, *(parameter["name"] for parameter in LIST_QUERY))
     ask = request.query_params
     since = whole_number(ask["since"], "since", 0, 2**53) if "since" in ask else None
@@ -135,15 +146,17 @@ async def _list(request: Request, kind: Kind) -> Response:
     )
     plane = plane_of(request)
     if is_set(request, "watch"):
-        await plane.list(replace(query, limit=1))  # a query with a fault is refused before the stream begins
-        events = filtered(plane.watch(kind.name, since), query)
+        await plane.list(
+            replace(query, limit=1), actor
+        )  # a query with a fault is refused before the stream begins
+        events = filtered(plane.watch(kind.name, since), query, actor.sees)
         return StreamingResponse(lines(events), media_type="application/x-ndjson")
-    page = await plane.list(query)
+    page = await plane.list(query, actor)
     metadata = {"revision": page.revision, "continue": page.continue_after}
     return JSONResponse({"kind": "List", "metadata": metadata, "items": list(page.documents)})
 
 
-async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -> Response:
+async def _replace(request: Request, key: ObjectKey, document: Any, actor: Actor) -> Response:
     resource = decode(document)
     if resource.key != key:
         raise InvalidInput(
@@ -152,15 +165,15 @@ async def _replace(request: Request, key: ObjectKey, document: Any, user: str) -
         )
     revision = if_match(request) or resource.metadata.revision or None
     return await _write(
-        request, Change(verb=Verb.REPLACE, key=key, resource=resource, if_revision=revision), user
+        request, Change(verb=Verb.REPLACE, key=key, resource=resource, if_revision=revision), actor
     )
 
 
-async def _write(request: Request, change: Change, user: str) -> Response:
+async def _write(request: Request, change: Change, actor: Actor) -> Response:
     known_query(request, "dryRun")
     is_dry = is_set(request, "dryRun")
     applied = await plane_of(request).change(
-        [change], actor=user, is_dry_run=is_dry, request=request_key(request)
+        [change], actor=actor, is_dry_run=is_dry, request=request_key(request)
     )
     (outcome,) = applied.outcomes
     headers = {"Causeway-Revision": str(applied.revision)}
@@ -170,17 +183,17 @@ async def _write(request: Request, change: Change, user: str) -> Response:
     return JSONResponse(body, status_code=201 if outcome.result == "created" else 200, headers=headers)
 
 
-async def apply(request: Request, user: str = USER) -> Response:
+async def apply(request: Request, actor: Actor = ANYBODY) -> Response:
     """Apply `items`, in one transaction."""
-    return await _bulk(request, Verb.APPLY, user)
+    return await _bulk(request, Verb.APPLY, actor)
 
 
-async def delete_all(request: Request, user: str = USER) -> Response:
+async def delete_all(request: Request, actor: Actor = ANYBODY) -> Response:
     """Delete what `items` name, in one transaction."""
-    return await _bulk(request, Verb.DELETE, user)
+    return await _bulk(request, Verb.DELETE, actor)
 
 
-async def _bulk(request: Request, verb: Verb, user: str) -> Response:
+async def _bulk(request: Request, verb: Verb, actor: Actor) -> Response:
     known_query(request, "dryRun")
     body = await read_json(request)
     if isinstance(body, dict) and (unknown := sorted(body.keys() - {"items"})):
@@ -190,7 +203,7 @@ async def _bulk(request: Request, verb: Verb, user: str) -> Response:
     is_dry = is_set(request, "dryRun")
     key = request_key(request)
     return JSONResponse(
-        _applied(await plane_of(request).change(changes, actor=user, is_dry_run=is_dry, request=key))
+        _applied(await plane_of(request).change(changes, actor=actor, is_dry_run=is_dry, request=key))
     )
 
 
@@ -199,7 +212,7 @@ def _applied(applied: Applied) -> dict[str, Any]:
     return {"revision": applied.revision, "outcomes": outcomes}
 
 
-async def rollout(request: Request, _user: str = USER) -> Response:
+async def rollout(request: Request, actor: Actor = READ) -> Response:
     """How far a revision has come; waits up to `wait` seconds (60 at most) for it to be enforced everywhere."""
     known_query(request, "wait")
     revision = whole_number(request.path_params["revision"], "revision", 0, 2**53)
@@ -208,9 +221,18 @@ async def rollout(request: Request, _user: str = USER) -> Response:
     if revision > newest:
         raise NotFound(f"revision {revision} is not there yet; the newest is {newest}")
     found = await plane_of(request).rollout(revision, min(wait, 60))
-    behind = [{"node": node, "why": why} for node, why in found.behind]
-    body = {"revision": revision, "enforced": found.enforced, "behind": behind, "complete": found.is_complete}
+    shows = [_shows(actor, node) for node, _ in found.behind]
+    behind = [
+        {"node": node, "why": why} if is_shown else HIDDEN
+        for is_shown, (node, why) in zip(shows, found.behind, strict=True)
+    ]
+    enforced = [node if _shows(actor, node) else HIDDEN["node"] for node in found.enforced]
+    body = {"revision": revision, "enforced": enforced, "behind": behind, "complete": found.is_complete}
     return JSONResponse({**body, "milliseconds": found.milliseconds})
+
+
+def _shows(actor: Actor, node: str) -> bool:
+    return actor.may(Right.READ, Place(cluster=node.partition("/")[0]))
 
 
 def _seconds(text: str) -> float:
@@ -219,7 +241,7 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-async def kinds(request: Request, _user: str = USER) -> Response:
+async def kinds(request: Request, _actor: Actor = ANYBODY) -> Response:
     """What a client must know of every kind."""
     known_query(request)
     listed = [

@@ -1,15 +1,17 @@
 """A watch as its user asked for it: only what matches, and what stops matching is said to be gone."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from controlplane.intent import ListQuery
 from federation.selectors import parse
 
 
-async def filtered(events: AsyncIterator[dict[str, Any]], query: ListQuery) -> AsyncIterator[dict[str, Any]]:
-    """The events that a query lets through. To its reader an object that begins to match is ADDED, one that ends to is DELETED."""
+async def filtered(
+    events: AsyncIterator[dict[str, Any]], query: ListQuery, sees: Callable[[Mapping[str, Any]], bool]
+) -> AsyncIterator[dict[str, Any]]:
+    """The events that a query lets through, of what its asker sees. To its reader an object that begins to match is ADDED, one that ends to is DELETED."""
     selector = parse(query.label_selector)
     fields = [_condition(part) for part in query.field_selector.split(",") if part.strip()]
     shown: set[tuple[str, str, str]] = set()
@@ -23,6 +25,7 @@ async def filtered(events: AsyncIterator[dict[str, Any]], query: ListQuery) -> A
         is_wanted = (
             query.cluster in ("", key[0])
             and query.namespace in ("", key[1])
+            and sees(item)
             and selector.matches(meta.get("labels", {}))
             and all((str(_at(item, path)) == value) is is_equal for path, value, is_equal in fields)
         )

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, JoinRequest, Verb
 from controlplane.service import ControlPlane, Settings
@@ -59,11 +60,11 @@ async def fill(url: str, agents: int) -> list[str]:
             resource = decode(given)
             changes.append(Change(verb=Verb.APPLY, key=resource.key, resource=resource))
         clusters = [change for change in changes if change.key.kind == "Cluster"]
-        await plane.change(clusters, actor="benchmark")
+        await plane.change(clusters, actor=inside("benchmark"))
         credentials = await _enrol(plane, agents)
         rest = [change for change in changes if change.key.kind != "Cluster"]
         for at in range(0, len(rest), AT_ONCE):
-            await plane.change(rest[at : at + AT_ONCE], actor="benchmark")
+            await plane.change(rest[at : at + AT_ONCE], actor=inside("benchmark"))
         return credentials
 
 

@@ -20,7 +20,7 @@ async def serve(port: int, url: str, certificate: str, key: str) -> None:
     SSLProtocol.max_size = READ_BYTES  # as `causeway serve` does
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         listening: socket.socket = listener(("127.0.0.1", port))
-        print(await plane.create_api_token("benchmark"), flush=True)
+        print((await plane.access.create_token("benchmark")).text, flush=True)
         config = uvicorn.Config(
             application(plane), log_level="error", lifespan="off", ssl_certfile=certificate, ssl_keyfile=key, access_log=False
         )  # fmt: skip

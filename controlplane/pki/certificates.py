@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Any, Protocol
 
+from controlplane.access.actor import Actor, joiner, node_actor
 from controlplane.clock import Clock
 from controlplane.feed import Feed
 from controlplane.intent import JoinRequest, NodeSession
@@ -20,8 +21,12 @@ from controlplane.pki import x509
 from controlplane.pki.authorities import Authorities, Authority
 from controlplane.pki.spiffe import node_id, node_of
 from controlplane.store import enrolment, pki
+from controlplane.store.access import audit
 from controlplane.store.database import Connection, Database
 from controlplane.store.unit_of_work import UnitOfWork
+from federation.access.rights import Right
+from federation.access.scopes import Place
+from federation.audit import Deed
 from federation.errors import CausewayError, Forbidden, NotFound, Unauthenticated, Unavailable
 from federation.resources.metadata import ObjectKey
 
@@ -71,21 +76,9 @@ class Holding:
 class Commit(Protocol):
     """`ControlPlane`'s way to carry out a command."""
 
-    def __call__(self, actor: str, work: Callable[[UnitOfWork], Awaitable[Any]]) -> Awaitable[Any]:
+    def __call__(self, actor: Actor, work: Callable[[UnitOfWork], Awaitable[Any]]) -> Awaitable[Any]:
         """One transaction, one revision, in the feed before it returns."""
         ...
-
-
-class Audit(Protocol):
-    """Who is to know of what was given and taken, within the transaction that does it."""
-
-    def __call__(self, connection: Connection, action: str, subject: str, actor: str) -> Awaitable[None]:
-        """`action`: certificate.issue, certificate.renew, certificate.recover, certificate.exchange, certificate.revoke, ca.prepare, ca.issue, ca.drop."""
-        ...
-
-
-async def _nobody(connection: Connection, action: str, subject: str, actor: str) -> None:
-    """Nobody keeps an audit log yet."""
 
 
 class Certificates:
@@ -94,7 +87,6 @@ class Certificates:
     def __init__(self, database: Database, feed: Feed, clock: Clock, lives: Lives, commit: Commit) -> None:
         self.authorities = Authorities(database)
         self.lives = lives
-        self.audit: Audit = _nobody
         self._database = database
         self._feed = feed
         self._clock = clock
@@ -104,15 +96,17 @@ class Certificates:
     async def join(self, request: JoinRequest, csr: str) -> Issued:
         """Enrol a node by its join token; what it had before is void. Raises Unauthenticated, Forbidden, InvalidInput, Conflict, Overlap."""
         x509.key_of_request(csr)  # before anything is spent
-        actor = f"join {request.cluster}/{request.node}"
 
         async def work(unit: UnitOfWork) -> Issued:
             token = await enrolment.spend_join_token(unit.connection, request, self._clock.now())
             session = NodeSession(cluster=request.cluster, node=request.node, enrolment=_new_enrolment())
+            unit.did("jointoken.use", token)
             await enrolment.enrol(unit, request, self.lives.tunnel_prefix, session.enrolment)
-            return await self._issue(unit.connection, session, csr, ("issue", f"token {token}"))
+            issued, deed = await self._issue(unit.connection, session, csr, (unit.actor, "issue"))
+            unit.deeds.append(deed)
+            return issued
 
-        found: Issued = await self._commit(actor, work)
+        found: Issued = await self._commit(joiner(request.cluster, request.node, request.source), work)
         return found
 
     async def exchange(self, session: NodeSession, csr: str) -> Issued:
@@ -125,9 +119,11 @@ class Certificates:
             fresh = replace(session, enrolment=_new_enrolment())
             await unit.write(replace(node, status=replace(node.status, enrolment=fresh.enrolment)))
             await enrolment.drop_node_credential(unit.connection, session.cluster, session.node)
-            return await self._issue(unit.connection, fresh, csr, ("exchange", "its credential"))
+            issued, deed = await self._issue(unit.connection, fresh, csr, (unit.actor, "exchange"))
+            unit.deeds.append(deed)
+            return issued
 
-        found: Issued = await self._commit(f"node {session.cluster}/{session.node}", work)
+        found: Issued = await self._commit(node_actor(session.cluster, session.node), work)
         return found
 
     async def renew(self, session: NodeSession, csr: str) -> Issued:
@@ -147,9 +143,10 @@ class Certificates:
         await self.must_stand(session)
         return await self._again(session, csr, "recover")
 
-    async def revoke(self, cluster: str, node: str, *, actor: str) -> None:
-        """Void everything that a node has to show, at once; it has to join again. Raises NotFound."""
+    async def revoke(self, cluster: str, node: str, *, actor: Actor) -> None:
+        """Void everything that a node has to show, at once; it has to join again. Raises NotFound, Forbidden."""
         key = ObjectKey("Node", cluster, "", node)
+        actor.must(Right.NETWORK, Place(cluster=cluster), f"revoke {key}")
 
         async def work(unit: UnitOfWork) -> None:
             standing = await unit.find(key)
@@ -157,7 +154,7 @@ class Certificates:
                 raise NotFound(f"{key} does not exist")
             await enrolment.drop_node_credential(unit.connection, cluster, node)
             await unit.write(replace(standing, status=replace(standing.status, enrolment="")))
-            await self.audit(unit.connection, "certificate.revoke", f"{cluster}/{node}", actor)
+            unit.did("certificate.revoke", f"{cluster}/{node}")
 
         await self._commit(actor, work)
 
@@ -212,17 +209,21 @@ class Certificates:
             found.append(holding)
         return tuple(found)
 
-    async def tell(self, action: str, subject: str, actor: str) -> None:
+    async def tell(self, action: str, subject: str, actor: Actor) -> None:
         """Tell the audit log of what was done to the authorities."""
         async with self._database.transaction() as connection:
-            await self.audit(connection, action, subject, actor)
+            await audit.append(connection, [actor.did(self._clock.now().isoformat(), action, subject)])
 
     async def _again(self, session: NodeSession, csr: str, action: str) -> Issued:
         x509.key_of_request(csr)
         async with self._database.transaction() as connection:
-            return await self._issue(connection, session, csr, (action, "its certificate"))
+            issued, deed = await self._issue(
+                connection, session, csr, (node_actor(session.cluster, session.node), action)
+            )
+            await audit.append(connection, [deed])
+            return issued
 
-    async def _issue(self, connection: Connection, session: NodeSession, csr: str, why: tuple[str, str]) -> Issued:  # fmt: skip
+    async def _issue(self, connection: Connection, session: NodeSession, csr: str, by: tuple[Actor, str]) -> tuple[Issued, Deed]:  # fmt: skip
         authority, now = self.authorities.issuing, self._clock.now()
         name = f"{session.cluster}/{session.node}"
         uri = node_id(authority.domain, session.cluster, session.node)
@@ -242,9 +243,9 @@ class Certificates:
                 trust=trust.digest,
             ),
         )
-        action, by = why
-        await self.audit(connection, f"certificate.{action}", name, by)
-        return Issued(
+        actor, action = by
+        deed = actor.did(now.isoformat(), f"certificate.{action}", f"{name} {facts.serial}")
+        issued = Issued(
             chain=leaf + authority.intermediate,
             serial=facts.serial,
             not_before=facts.not_before,
@@ -253,6 +254,7 @@ class Certificates:
             bundle=trust.bundle,
             issuer=authority.id,
         )
+        return issued, deed
 
     def _facts(self, certificate: str) -> tuple[x509.Facts, Authority]:
         """What a certificate says, and which of our authorities signed it: a root of a customer's may have signed others, too."""

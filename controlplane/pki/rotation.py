@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from controlplane.access.actor import Actor
 from controlplane.pki.certificates import Certificates, Holding
 from federation.errors import Conflict
 
@@ -11,7 +12,9 @@ SHOWN = 5
 """Nodes that a refusal names."""
 
 
-async def rotate(certificates: Certificates, step: str, *, is_forced: bool, now: datetime, actor: str) -> str:
+async def rotate(
+    certificates: Certificates, step: str, *, is_forced: bool, now: datetime, actor: Actor
+) -> str:
     """Take one step; what was done, in words. Raises Conflict with the nodes that would be cut off, unless it is forced."""
     steps: dict[str, Callable[[], Awaitable[str]]] = {
         "prepare": lambda: _prepare(certificates, now),

@@ -127,22 +127,25 @@ async def drop_node_credential(connection: AsyncConnection, cluster: str, node: 
     )
 
 
-async def store_credential(connection: AsyncConnection, role: str, cluster: str, name: str) -> str:
+async def store_node_credential(connection: AsyncConnection, cluster: str, node: str) -> str:
     """A new credential; its text is not kept."""
     identifier, text, hashed = new_secret()
     await connection.execute(
-        insert(t.credentials).values(id=identifier, digest=hashed, role=role, cluster=cluster, name=name)
+        insert(t.credentials).values(id=identifier, digest=hashed, role="node", cluster=cluster, name=node)
     )
     return text
 
 
-async def holder_of(connection: AsyncConnection, text: str) -> tuple[str, NodeSession]:
-    """(role, who) of a credential. Raises Unauthenticated."""
+async def node_of(connection: AsyncConnection, text: str) -> NodeSession | None:
+    """Whose a credential is; None: no node's."""
     identifier, _, secret = text.partition(".")
-    row = (await connection.execute(select(t.credentials).where(t.credentials.c.id == identifier))).first()
+    c = t.credentials.c
+    row = (
+        await connection.execute(select(t.credentials).where(c.id == identifier, c.role == "node"))
+    ).first()
     if row is None or not hmac.compare_digest(row.digest, digest(secret)):
-        raise Unauthenticated("the credential is unknown", hint="use a token that this control plane issued")
-    return row.role, NodeSession(cluster=row.cluster, node=row.name)
+        return None
+    return NodeSession(cluster=row.cluster, node=row.name)
 
 
 async def store_join_token(connection: AsyncConnection, asked: JoinToken, ttl_seconds: int, now: datetime) -> JoinToken:  # fmt: skip

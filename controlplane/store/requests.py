@@ -41,7 +41,7 @@ async def remember(work: UnitOfWork, request: RequestKey, applied: Applied) -> N
     outcomes = json.dumps(
         [[o.key.kind, o.key.path, o.result] for o in applied.outcomes], separators=(",", ":")
     )
-    row = {"principal": work.actor, "key": request.key, "digest": request.digest, "at": work.now}
+    row = {"principal": work.actor.name, "key": request.key, "digest": request.digest, "at": work.now}
     await work.connection.execute(
         insert(t.requests).values(**row, revision=applied.revision, outcomes=outcomes)
     )

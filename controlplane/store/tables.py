@@ -114,6 +114,32 @@ credentials = Table(
     Column("cluster", String(253), nullable=False),
     Column("name", String(253), nullable=False),
 )
+api_tokens = Table(
+    "api_tokens",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("grants", Text, nullable=False, comment="JSON: roles, and where they hold"),
+    Column("created", String(40), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires", String(40), nullable=True, index=True, comment="null: never"),
+)
+audit = Table(
+    "audit",
+    METADATA,
+    Column("sequence", REVISION, primary_key=True, autoincrement=False),
+    Column("at", String(64), nullable=False, index=True),
+    Column("actor", String(200), nullable=False),
+    Column("address", String(60), nullable=False),
+    Column("request", String(100), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(900), nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("after", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, comment="of this entry and the hash of the one before it"),
+    comment="who did what; only ever appended to",
+)
 node_reports = Table(
     "node_reports",
     METADATA,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from federation.access.rights import Right
 from federation.doors import admin, cilium_checks, kubernetes
 from federation.doors.cilium_documents import CidrGroupSpec, CiliumSpec
 from federation.errors import Fault
@@ -65,7 +66,7 @@ def _policy(
     name: str, plural: str, short: str, scope: Scope, spec: type[Any], check: Any, *versions: str, **more: Any
 ) -> Kind:
     return Kind(
-        name=name, plural=plural, short_names=(short,), scope=scope, spec=spec, check=check, columns=COLUMNS,
+        name=name, plural=plural, short_names=(short,), scope=scope, spec=spec, right=Right.POLICY, check=check, columns=COLUMNS,
         accepted_versions=(API_VERSION, *versions), is_cluster_optional=True, **more,
     )  # fmt: skip
 
@@ -101,15 +102,15 @@ POLICIES = (
 KINDS = (
     *POLICIES,
     Kind(
-        name="CiliumCIDRGroup", plural="ciliumcidrgroups", short_names=("ccg",), scope=Scope.CLUSTER, spec=CidrGroupSpec,
+        name="CiliumCIDRGroup", plural="ciliumcidrgroups", short_names=("ccg",), scope=Scope.CLUSTER, spec=CidrGroupSpec, right=Right.POLICY,
         check=_group_faults, accepted_versions=(API_VERSION, "cilium.io/v2", "cilium.io/v2alpha1"), is_cluster_optional=True,
     ),
     Kind(
-        name="Namespace", plural="namespaces", short_names=("ns",), scope=Scope.CLUSTER, spec=OnlyLabels,
+        name="Namespace", plural="namespaces", short_names=("ns",), scope=Scope.CLUSTER, spec=OnlyLabels, right=Right.NETWORK,
         accepted_versions=(API_VERSION, "v1"), is_only_labels=True,
     ),
     Kind(
-        name="ServiceAccount", plural="serviceaccounts", short_names=("sa",), scope=Scope.NAMESPACE, spec=OnlyLabels,
+        name="ServiceAccount", plural="serviceaccounts", short_names=("sa",), scope=Scope.NAMESPACE, spec=OnlyLabels, right=Right.NETWORK,
         accepted_versions=(API_VERSION, "v1"), is_only_labels=True,
     ),
 )  # fmt: skip

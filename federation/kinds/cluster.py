@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Resource, Scope, Status
@@ -39,6 +40,7 @@ KIND = Kind(
     short_names=("cl",),
     scope=Scope.FEDERATION,
     spec=ClusterSpec,
+    right=Right.NETWORK,
     check=check,
     columns=(
         Column(title="PREFIXES", value=lambda r: ",".join(map(str, r.spec.prefixes))),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Condition, Resource, Scope
@@ -71,6 +72,7 @@ KIND = Kind(
     short_names=("ep",),
     scope=Scope.NAMESPACE,
     spec=EndpointSpec,
+    right=Right.NETWORK,
     status=EndpointStatus,
     check=check,
     columns=(

@@ -1,6 +1,7 @@
 """GlobalNetworkPolicy: rules for endpoints of every cluster that its selector selects. And its staged kind, which is kept,
 never enforced."""
 
+from federation.access.rights import Right
 from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
 from federation.resources.metadata import API_VERSION, Scope
@@ -13,6 +14,7 @@ KIND = Kind(
     short_names=("gnp",),
     scope=Scope.FEDERATION,
     spec=PolicySpec,
+    right=Right.POLICY,
     check=policies.check,
     complete=policies.complete,
     columns=policies.COLUMNS,
@@ -25,6 +27,7 @@ STAGED_KIND = Kind(
     short_names=("sgnp",),
     scope=Scope.FEDERATION,
     spec=PolicySpec,
+    right=Right.POLICY,
     check=policies.check,
     complete=policies.complete,
     columns=policies.COLUMNS,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.identities import NAMESPACE_LABEL
 from federation.kinds.tier import CALICO_VERSIONS
@@ -41,6 +42,7 @@ KIND = Kind(
     short_names=("gns", "netset"),
     scope=Scope.FEDERATION,
     spec=NetworkSetSpec,
+    right=Right.POLICY,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),
@@ -52,6 +54,7 @@ NAMESPACED_KIND = Kind(
     short_names=("ns-set",),
     scope=Scope.NAMESPACE,
     spec=NetworkSetSpec,
+    right=Right.POLICY,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(Column(title="NETS", value=lambda r: str(len(r.spec.nets))),),

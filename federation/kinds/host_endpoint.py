@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from federation.access.rights import Right
 from federation.errors import Fault, shown
 from federation.kinds.endpoint import Address, NamedPort
 from federation.kinds.tier import CALICO_VERSIONS
@@ -61,6 +62,7 @@ KIND = Kind(
     short_names=("hep",),
     scope=Scope.CLUSTER,
     spec=HostEndpointSpec,
+    right=Right.NETWORK,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(

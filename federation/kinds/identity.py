@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from federation.access.rights import Right
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Resource, Scope, Status
 
@@ -23,6 +24,7 @@ KIND = Kind(
     short_names=("id",),
     scope=Scope.FEDERATION,
     spec=IdentitySpec,
+    right=Right.NETWORK,
     is_read_only=True,
     columns=(
         Column(title="NUMBER", value=lambda r: str(r.spec.number)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Resource, Scope, Status
@@ -44,6 +45,7 @@ KIND = Kind(
     short_names=("ln",),
     scope=Scope.FEDERATION,
     spec=LinkSpec,
+    right=Right.NETWORK,
     check=check,
     columns=(
         Column(title="CLUSTERS", value=lambda r: " - ".join(r.spec.clusters)),

@@ -3,6 +3,7 @@ staged kind, which is kept, never enforced."""
 
 from collections.abc import Iterable
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.kind import Kind
@@ -26,6 +27,7 @@ KIND = Kind(
     short_names=("np",),
     scope=Scope.NAMESPACE,
     spec=PolicySpec,
+    right=Right.POLICY,
     check=check,
     complete=policies.complete,
     columns=policies.COLUMNS,
@@ -39,6 +41,7 @@ STAGED_KIND = Kind(
     short_names=("snp",),
     scope=Scope.NAMESPACE,
     spec=PolicySpec,
+    right=Right.POLICY,
     check=check,
     complete=policies.complete,
     columns=policies.COLUMNS,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Condition, Resource, Scope
@@ -63,6 +64,7 @@ KIND = Kind(
     short_names=("no",),
     scope=Scope.CLUSTER,
     spec=NodeSpec,
+    right=Right.NETWORK,
     status=NodeStatus,
     check=check,
     columns=(

@@ -4,6 +4,7 @@ that a HostEndpoint lists."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.kinds.tier import CALICO_VERSIONS
 from federation.resources.grammar import label_faults
@@ -40,6 +41,7 @@ KIND = Kind(
     plural="profiles",
     scope=Scope.CLUSTER,
     spec=ProfileSpec,
+    right=Right.POLICY,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     is_cluster_optional=True,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from federation.access import project, role_binding
 from federation.doors import kinds as doors
 from federation.errors import Fault, InvalidInput, shown
 from federation.kinds import (
@@ -36,6 +37,8 @@ KINDS: tuple[Kind, ...] = (
     host_endpoint.KIND,
     profile.KIND,
     link.KIND,
+    project.KIND,
+    role_binding.KIND,
     *doors.KINDS,
 )
 

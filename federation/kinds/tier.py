@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from federation.access.rights import Right
 from federation.errors import Fault, shown
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import API_VERSION, Resource, Scope, Status
@@ -58,6 +59,7 @@ KIND = Kind(
     plural="tiers",
     scope=Scope.FEDERATION,
     spec=TierSpec,
+    right=Right.POLICY,
     check=check,
     accepted_versions=(API_VERSION, *CALICO_VERSIONS),
     columns=(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from federation.access.rights import Right
 from federation.errors import Fault
 from federation.resources.metadata import API_VERSION, AnyResource, Scope, Status
 
@@ -42,6 +43,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     scope: Scope
     spec: type[Any]
+    right: Right
+    """What it takes to write one."""
     status: type[Any] = Status
     check: Callable[[AnyResource], Iterable[Fault]] = no_faults
     complete: Callable[[AnyResource], AnyResource] = unchanged

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from api.rest.app import application
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import RequestKey
 from controlplane.service import ControlPlane, Settings
@@ -43,12 +44,12 @@ async def test_reads_go_on_and_writes_are_refused_while_the_database_is_away(
     server: Server, how: str
 ) -> None:
     async with ControlPlane.open(Settings(database_url=server.url), SystemClock()) as plane:
-        token = await plane.create_api_token("t")
+        token = (await plane.access.create_token("t")).text
         transport = httpx.ASGITransport(application(plane), raise_app_exceptions=False)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://test", headers={"Authorization": f"Bearer {token}"}
         ) as api:
-            await plane.change([tier("a")], actor="t")
+            await plane.change([tier("a")], actor=inside("t"))
             fresh = await api.get("/api/v1/tiers")
             assert (names(fresh), "causeway-stale" in fresh.headers) == (["a"], False)
             getattr(server, how)()
@@ -64,7 +65,7 @@ async def test_reads_go_on_and_writes_are_refused_while_the_database_is_away(
             assert stranger.status_code == 503, "nobody knows who that is"
             server.thaw() if how == "freeze" else server.start()
             await until(lambda: plane.feed.stale_seconds is None)
-            assert (await plane.change([tier("b")], actor="t")).outcomes[0].result == "created"
+            assert (await plane.change([tier("b")], actor=inside("t"))).outcomes[0].result == "created"
             assert names(await api.get("/api/v1/tiers")) == ["a", "b"]
 
 
@@ -76,8 +77,8 @@ async def test_a_statement_that_hangs_is_ended(server: Server) -> None:
             group.create_task(asyncio.to_thread(server.ask, hold))
             await until(lambda: server.ask(HOLDERS) == "1")
             with pytest.raises(Unavailable):
-                await plane.change([tier("a")], actor="t")
-        assert (await plane.change([tier("a")], actor="t")).outcomes[0].result == "created"
+                await plane.change([tier("a")], actor=inside("t"))
+        assert (await plane.change([tier("a")], actor=inside("t"))).outcomes[0].result == "created"
 
 
 async def test_a_server_that_hangs_up_while_a_connection_is_made_is_away() -> None:
@@ -117,7 +118,9 @@ async def test_fail_over_loses_nothing_acknowledged_and_does_nothing_twice(
             nonlocal refusals
             while True:
                 try:
-                    await plane.change([tier(f"t{number}")], actor="t", request=RequestKey(f"k{number}", "d"))
+                    await plane.change(
+                        [tier(f"t{number}")], actor=inside("t"), request=RequestKey(f"k{number}", "d")
+                    )
                 except Unavailable:
                     refusals += 1
                     await asyncio.sleep(0.1)

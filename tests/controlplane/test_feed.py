@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.duties import NAME, Duties
 from controlplane.feed import Feed
@@ -73,7 +74,9 @@ async def test_watchers_see_every_change_once_and_in_order_whoever_writes(databa
             done = []
             for turn in range(WRITES):
                 await asyncio.sleep(chance.uniform(0, 0.01))
-                applied = await planes[number % REPLICAS].change([tier(f"w{number}-{turn}")], actor="t")
+                applied = await planes[number % REPLICAS].change(
+                    [tier(f"w{number}-{turn}")], actor=inside("t")
+                )
                 done.append((f"w{number}-{turn}", applied.revision))
             return done
 
@@ -94,12 +97,12 @@ def standing(hub: Hub) -> dict[Any, bytes]:
 
 async def test_over_a_compacted_log_what_stands_is_compared(plane: ControlPlane, clock: Any) -> None:
     feed = Feed(plane.database, hub := Hub(), clock)
-    await plane.change([tier("kept"), tier("changed"), tier("gone")], actor="t")
+    await plane.change([tier("kept"), tier("changed"), tier("gone")], actor=inside("t"))
     await feed.load()
-    await plane.change([tier("changed", 7)], actor="t")
-    await plane.change([tier("gone", verb=Verb.DELETE)], actor="t")
+    await plane.change([tier("changed", 7)], actor=inside("t"))
+    await plane.change([tier("gone", verb=Verb.DELETE)], actor=inside("t"))
     for number in range(10):
-        await plane.change([tier(f"new{number}")], actor="t")
+        await plane.change([tier(f"new{number}")], actor=inside("t"))
     events = hub.watch("Tier")
     assert {(await anext(events))["object"]["metadata"]["name"] for _ in range(3)} == {
         "kept",
@@ -125,8 +128,8 @@ async def test_over_a_compacted_log_what_stands_is_compared(plane: ControlPlane,
 async def test_a_database_that_was_set_back_is_taken_as_it_is_at_a_revision_of_its_own(
     plane: ControlPlane, clock: Any
 ) -> None:
-    await plane.change([tier("a")], actor="t")
-    await plane.change([tier("b")], actor="t")
+    await plane.change([tier("a")], actor=inside("t"))
+    await plane.change([tier("b")], actor=inside("t"))
     async with plane.database.transaction() as connection:
         await connection.execute(text("DELETE FROM resources WHERE name = 'b'"))
         await connection.execute(text("DELETE FROM changes WHERE revision = 2"))
@@ -144,7 +147,7 @@ async def test_a_lost_notification_costs_a_poll_at_most(database_url: str) -> No
         ControlPlane.open(settings, SystemClock()) as one,
         ControlPlane.open(settings, SystemClock()) as two,
     ):
-        await one.change([tier("a")], actor="t")
+        await one.change([tier("a")], actor=inside("t"))
         async with asyncio.timeout(10):
             assert await seen_by(two, 0, 1) == [("a", 1)]
         async with one.database.transaction() as connection:  # as `change` does, but nobody is told
@@ -164,29 +167,29 @@ async def test_a_lost_notification_costs_a_poll_at_most(database_url: str) -> No
 async def test_a_request_that_is_sent_again_is_carried_out_once(plane: ControlPlane) -> None:
     request = RequestKey("k1", "digest")
     both = await asyncio.gather(
-        *(plane.change([tier(f"a{n}")], actor="t", request=request) for n in range(2))
+        *(plane.change([tier(f"a{n}")], actor=inside("t"), request=request) for n in range(2))
     )
     assert both[0].revision == both[1].revision == plane.hub.revision
     assert both[0].outcomes == both[1].outcomes
     assert both[0].outcomes[0].result == "created"
     with pytest.raises(Conflict, match="another request"):
-        await plane.change([tier("b")], actor="t", request=RequestKey("k1", "other"))
-    other = await plane.change([tier("b")], actor="somebody else", request=request)
+        await plane.change([tier("b")], actor=inside("t"), request=RequestKey("k1", "other"))
+    other = await plane.change([tier("b")], actor=inside("somebody else"), request=request)
     assert other.outcomes[0].result == "created", "a key is its principal's own"
-    await plane.change([tier("c")], actor="t", is_dry_run=True, request=RequestKey("k2", "d"))
-    real = await plane.change([tier("c")], actor="t", request=RequestKey("k2", "d"))
+    await plane.change([tier("c")], actor=inside("t"), is_dry_run=True, request=RequestKey("k2", "d"))
+    real = await plane.change([tier("c")], actor=inside("t"), request=RequestKey("k2", "d"))
     assert real.outcomes[0].result == "created", "a dry run leaves nothing"
 
 
 async def test_requests_are_forgotten_after_a_day(plane: ControlPlane, clock: Any) -> None:
-    await plane.change([tier("a")], actor="t", request=RequestKey("k", "d"))
+    await plane.change([tier("a")], actor=inside("t"), request=RequestKey("k", "d"))
     clock.seconds += timedelta(hours=23).total_seconds()
     await plane.duties.round()
     with pytest.raises(Conflict):
-        await plane.change([tier("b")], actor="t", request=RequestKey("k", "other"))
+        await plane.change([tier("b")], actor=inside("t"), request=RequestKey("k", "other"))
     clock.seconds += timedelta(hours=2).total_seconds()
     await plane.duties.round()
-    await plane.change([tier("b")], actor="t", request=RequestKey("k", "other"))
+    await plane.change([tier("b")], actor=inside("t"), request=RequestKey("k", "other"))
 
 
 async def test_one_replica_has_the_duties_and_another_takes_over(plane: ControlPlane, clock: Any) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, ListQuery, Verb
 from controlplane.service import ControlPlane
 from federation.errors import Conflict, InvalidInput, NotFound, Overlap
@@ -99,9 +100,9 @@ async def test_the_node_of_a_host_endpoint_must_be_there_and_stays_while_one_nam
         {"apiVersion": "causeway.dev/v1", "kind": "Node", "metadata": {"name": "n1", "cluster": "dc1"}}
     )
     with pytest.raises(Conflict, match="HostEndpoint dc1/p"):
-        await plane.change([Change(verb=Verb.DELETE, key=node.key)], actor="t")
+        await plane.change([Change(verb=Verb.DELETE, key=node.key)], actor=inside("t"))
     deleted = [Change(verb=Verb.DELETE, key=key) for key in (node.key, host.key)]
-    assert len((await plane.change(deleted, actor="t")).outcomes) == 2
+    assert len((await plane.change(deleted, actor=inside("t"))).outcomes) == 2
 
 
 async def test_agents_of_its_cluster_and_of_linked_ones_hear_of_a_host_endpoint_and_all_of_a_profile_of_none(
@@ -114,14 +115,14 @@ async def test_agents_of_its_cluster_and_of_linked_ones_hear_of_a_host_endpoint_
 
 async def test_an_address_that_a_host_endpoint_expects_is_nobody_elses(plane: ControlPlane) -> None:
     await two_clusters(plane)
-    await plane.change([endpoint("a", "10.10.1.1")], actor="t")
+    await plane.change([endpoint("a", "10.10.1.1")], actor=inside("t"))
     with pytest.raises(Overlap, match="Endpoint dc1/shop/a"):
         await applied(plane, hep("h", "n1", "10.10.1.1"))
     with pytest.raises(Overlap, match="Node aws1/n1"):
         await applied(plane, hep("h", "n1", "192.0.20.1"))
     await applied(plane, hep("h", "n1", "192.0.10.1", "10.10.1.2"))
     with pytest.raises(Overlap, match="HostEndpoint dc1/h"):
-        await plane.change([endpoint("b", "10.10.1.2")], actor="t")
+        await plane.change([endpoint("b", "10.10.1.2")], actor=inside("t"))
 
 
 async def test_several_host_endpoints_of_a_node_may_expect_one_address_and_the_last_gives_it_back(
@@ -130,14 +131,14 @@ async def test_several_host_endpoints_of_a_node_may_expect_one_address_and_the_l
     await two_clusters(plane)
     await joined(plane, node="n2", third=2)
     first, second = hep("a", "n1", "10.10.1.2"), hep("b", "n1", "10.10.1.2")
-    await plane.change([first, second], actor="t")
+    await plane.change([first, second], actor=inside("t"))
     workload = endpoint("e", "10.10.1.2")
     for gone in (Change(verb=Verb.DELETE, key=first.key), hep("b", "n2", "10.10.1.2")):
-        await plane.change([gone], actor="t")
+        await plane.change([gone], actor=inside("t"))
         with pytest.raises(Overlap, match="HostEndpoint dc1/b"):
-            await plane.change([workload], actor="t")
-    await plane.change([Change(verb=Verb.DELETE, key=second.key)], actor="t")
-    await plane.change([workload], actor="t")
+            await plane.change([workload], actor=inside("t"))
+    await plane.change([Change(verb=Verb.DELETE, key=second.key)], actor=inside("t"))
+    await plane.change([workload], actor=inside("t"))
 
 
 async def test_a_node_may_get_an_address_that_its_own_host_endpoint_expects(plane: ControlPlane) -> None:
@@ -147,10 +148,10 @@ async def test_a_node_may_get_an_address_that_its_own_host_endpoint_expects(plan
     document = encode(node)
     document["spec"]["addresses"] += ["192.0.10.77"]
     await applied(plane, applying(document))
-    await plane.change([Change(verb=Verb.DELETE, key=host.key)], actor="t")
+    await plane.change([Change(verb=Verb.DELETE, key=host.key)], actor=inside("t"))
     other = decode({**document, "metadata": {"name": "n9", "cluster": "dc1"}, "spec": {"addresses": ["192.0.10.77"]}})  # fmt: skip
     with pytest.raises(Overlap, match="Node dc1/n1"):
-        await plane.change([Change(verb=Verb.APPLY, key=other.key, resource=other)], actor="t")
+        await plane.change([Change(verb=Verb.APPLY, key=other.key, resource=other)], actor=inside("t"))
 
 
 async def test_a_policy_on_what_passes_through_hosts_is_enforced(plane: ControlPlane) -> None:

@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 import migrations
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import schema, tables
@@ -111,7 +112,7 @@ async def test_this_release_serves_on_while_and_after_a_later_one_upgrades_the_s
             number = 0
             while not is_done:
                 try:
-                    await plane.change([tier(f"t{number}")], actor="t")
+                    await plane.change([tier(f"t{number}")], actor=inside("t"))
                 except Unavailable:
                     continue
                 acknowledged.append(f"t{number}")
@@ -128,7 +129,7 @@ async def test_this_release_serves_on_while_and_after_a_later_one_upgrades_the_s
                             await connection.execute(text(statement))
             is_done = True
         async with ControlPlane.open(settings, SystemClock()) as fresh:
-            await fresh.change([tier("fresh")], actor="t")
+            await fresh.change([tier("fresh")], actor=inside("t"))
             names = {key.name for key in fresh.hub.objects if key.kind == "Tier"}
             assert names == {*acknowledged, "fresh"}
         assert (await check(plane.database)).faults == ()

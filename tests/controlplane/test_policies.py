@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, Verb
 from controlplane.service import ControlPlane
 from federation import wire
@@ -42,7 +43,7 @@ def calico(kind: str = "GlobalNetworkPolicy", **spec: Any) -> Change:
 
 
 async def applied(plane: ControlPlane, change: Change) -> AnyResource:
-    (outcome,) = (await plane.change([change], actor="t")).outcomes
+    (outcome,) = (await plane.change([change], actor=inside("t"))).outcomes
     assert outcome.resource is not None
     return outcome.resource
 
@@ -50,7 +51,7 @@ async def applied(plane: ControlPlane, change: Change) -> AnyResource:
 async def told(plane: ControlPlane, *changes: Change) -> tuple[set[str], set[str]]:
     """What an agent of dc1 and one of aws1 (there is no link) hear of some changes."""
     sessions = await two_clusters(plane)
-    await plane.change(changes, actor="t")
+    await plane.change(changes, actor=inside("t"))
     heard = []
     for session in sessions:
         stream = plane.stream(session, None)
@@ -138,7 +139,7 @@ async def test_a_policy_of_a_cluster_that_is_not_there_is_refused_and_a_cluster_
     await applied(plane, cluster)
     await applied(plane, kubernetes("p"))
     with pytest.raises(Conflict, match="KubernetesNetworkPolicy p/shop/p"):
-        await plane.change([Change(verb=Verb.DELETE, key=cluster.key)], actor="t")
+        await plane.change([Change(verb=Verb.DELETE, key=cluster.key)], actor=inside("t"))
 
 
 async def test_built_in_tiers_need_no_document(plane: ControlPlane) -> None:

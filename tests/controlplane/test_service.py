@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, JoinRequest, ListQuery, NodeReport, NodeSession, Verb
 from controlplane.service import ControlPlane
 from federation import wire
@@ -44,7 +45,7 @@ def endpoint(name: str, address: str, node: str = "n1", home: str = "dc1", **lab
 
 
 async def joined(plane: ControlPlane, home: str = "dc1", node: str = "n1", third: int = 1) -> NodeSession:
-    token = await plane.create_join_token(home, 60, 1, actor="t")
+    token = await plane.create_join_token(home, 60, 1, actor=inside("t"))
     second = {"dc1": 10, "aws1": 20}[home]
     credential = await plane.join(
         JoinRequest(
@@ -52,11 +53,11 @@ async def joined(plane: ControlPlane, home: str = "dc1", node: str = "n1", third
             pod_prefixes=(IPv4Network(f"10.{second}.{third}.0/24"),),
         )
     )  # fmt: skip
-    return await plane.node_session(credential)
+    return await plane.access.node_session(credential)
 
 
 async def two_clusters(plane: ControlPlane) -> tuple[NodeSession, NodeSession]:
-    await plane.change([cluster("dc1", "10.10.0.0/16"), cluster("aws1", "10.20.0.0/16")], actor="t")
+    await plane.change([cluster("dc1", "10.10.0.0/16"), cluster("aws1", "10.20.0.0/16")], actor=inside("t"))
     return await joined(plane), await joined(plane, "aws1")
 
 
@@ -73,9 +74,9 @@ def kinds(messages: list[wire.Message]) -> list[str]:
 
 
 async def test_overlapping_prefixes_are_refused_and_the_other_cluster_is_named(plane: ControlPlane) -> None:
-    await plane.change([cluster("dc1", "10.0.0.0/8")], actor="t")
+    await plane.change([cluster("dc1", "10.0.0.0/8")], actor=inside("t"))
     with pytest.raises(Overlap, match="dc1"):
-        await plane.change([cluster("aws1", "10.20.0.0/16")], actor="t")
+        await plane.change([cluster("aws1", "10.20.0.0/16")], actor=inside("t"))
     assert len((await plane.list(ListQuery(kind="Cluster"))).resources) == 1
 
 
@@ -83,37 +84,37 @@ async def test_a_bulk_with_one_bad_document_changes_nothing(plane: ControlPlane)
     before = plane.hub.revision
     with pytest.raises(CausewayError):
         await plane.change(
-            [cluster("dc1", "10.10.0.0/16"), endpoint("e", "10.10.1.1", node="none")], actor="t"
+            [cluster("dc1", "10.10.0.0/16"), endpoint("e", "10.10.1.1", node="none")], actor=inside("t")
         )
     assert not (await plane.list(ListQuery(kind="Cluster"))).resources
     assert plane.hub.revision == before
 
 
 async def test_a_name_is_taken_once_and_a_stale_revision_is_refused(plane: ControlPlane) -> None:
-    first = await plane.change([cluster("dc1", "10.10.0.0/16", "create")], actor="t")
+    first = await plane.change([cluster("dc1", "10.10.0.0/16", "create")], actor=inside("t"))
     with pytest.raises(AlreadyExists):
-        await plane.change([cluster("dc1", "10.10.0.0/16", "create")], actor="t")
-    await plane.change([cluster("dc1", "10.11.0.0/16")], actor="t")
+        await plane.change([cluster("dc1", "10.10.0.0/16", "create")], actor=inside("t"))
+    await plane.change([cluster("dc1", "10.11.0.0/16")], actor=inside("t"))
     stale = change("replace", "Cluster", "dc1", {"prefixes": ["10.12.0.0/16"]}, first.revision)
     with pytest.raises(StaleRevision):
-        await plane.change([stale], actor="t")
+        await plane.change([stale], actor=inside("t"))
 
 
 async def test_the_same_document_again_makes_no_revision_and_a_dry_run_none_either(
     plane: ControlPlane,
 ) -> None:
-    first = await plane.change([cluster("dc1", "10.10.0.0/16")], actor="t")
-    again = await plane.change([cluster("dc1", "10.10.0.0/16")], actor="t")
+    first = await plane.change([cluster("dc1", "10.10.0.0/16")], actor=inside("t"))
+    again = await plane.change([cluster("dc1", "10.10.0.0/16")], actor=inside("t"))
     assert (again.revision, again.outcomes[0].result) == (first.revision, "unchanged")
-    dry = await plane.change([cluster("aws1", "10.20.0.0/16")], actor="t", is_dry_run=True)
+    dry = await plane.change([cluster("aws1", "10.20.0.0/16")], actor=inside("t"), is_dry_run=True)
     assert dry.outcomes[0].result == "created"
     with pytest.raises(NotFound):
         await plane.get(ObjectKey("Cluster", "", "", "aws1"))
 
 
 async def test_a_join_token_is_used_once_in_time_and_for_its_cluster(plane: ControlPlane, clock: Any) -> None:
-    await plane.change([cluster("dc1", "10.10.0.0/16"), cluster("aws1", "10.20.0.0/16")], actor="t")
-    token = (await plane.create_join_token("dc1", 60, 1, actor="t")).text
+    await plane.change([cluster("dc1", "10.10.0.0/16"), cluster("aws1", "10.20.0.0/16")], actor=inside("t"))
+    token = (await plane.create_join_token("dc1", 60, 1, actor=inside("t"))).text
 
     def request(text: str, home: str = "dc1", node: str = "n1") -> JoinRequest:
         return JoinRequest(token=text, cluster=home, node=node, os="linux", addresses=(), pod_prefixes=())
@@ -125,7 +126,7 @@ async def test_a_join_token_is_used_once_in_time_and_for_its_cluster(plane: Cont
     await plane.join(request(token))
     with pytest.raises(Unauthenticated, match="used"):
         await plane.join(request(token, node="n2"))
-    late = (await plane.create_join_token("dc1", 60, 1, actor="t")).text
+    late = (await plane.create_join_token("dc1", 60, 1, actor=inside("t"))).text
     clock.seconds += 61
     with pytest.raises(Unauthenticated, match="expired"):
         await plane.join(request(late, node="n3"))
@@ -133,10 +134,10 @@ async def test_a_join_token_is_used_once_in_time_and_for_its_cluster(plane: Cont
 
 async def test_an_address_or_prefix_belongs_to_one(plane: ControlPlane) -> None:
     await two_clusters(plane)
-    await plane.change([endpoint("a", "10.10.1.1")], actor="t")
+    await plane.change([endpoint("a", "10.10.1.1")], actor=inside("t"))
     with pytest.raises(Overlap, match="dc1/shop/a"):
-        await plane.change([endpoint("b", "10.10.1.1")], actor="t")
-    token = (await plane.create_join_token("dc1", 60, 1, actor="t")).text
+        await plane.change([endpoint("b", "10.10.1.1")], actor=inside("t"))
+    token = (await plane.create_join_token("dc1", 60, 1, actor=inside("t"))).text
     taken = JoinRequest(
         token=token,
         cluster="dc1",
@@ -154,13 +155,13 @@ async def test_the_same_labels_have_the_same_identity_which_goes_with_its_last_e
 ) -> None:
     await two_clusters(plane)
     await plane.change(
-        [endpoint("a", "10.10.1.1", app="web"), endpoint("b", "10.10.1.2", app="web")], actor="t"
+        [endpoint("a", "10.10.1.1", app="web"), endpoint("b", "10.10.1.2", app="web")], actor=inside("t")
     )
     found = (await plane.list(ListQuery(kind="Endpoint"))).resources
     assert found[0].status.identity == found[1].status.identity >= 256
-    await plane.change([Change(verb=Verb.DELETE, key=found[0].key)], actor="t")
+    await plane.change([Change(verb=Verb.DELETE, key=found[0].key)], actor=inside("t"))
     assert len((await plane.list(ListQuery(kind="Identity"))).resources) == 1
-    await plane.change([endpoint("b", "10.10.1.2", app="db")], actor="t")
+    await plane.change([endpoint("b", "10.10.1.2", app="db")], actor=inside("t"))
     (left,) = (await plane.list(ListQuery(kind="Identity"))).resources
     assert left.spec.labels["app"] == "db"
 
@@ -168,15 +169,20 @@ async def test_the_same_labels_have_the_same_identity_which_goes_with_its_last_e
 async def test_a_user_cannot_write_identities_and_what_others_need_stays(plane: ControlPlane) -> None:
     await two_clusters(plane)
     with pytest.raises(Forbidden):
-        await plane.change([change("apply", "Identity", "300", {"number": 300, "labels": {}})], actor="t")
+        await plane.change(
+            [change("apply", "Identity", "300", {"number": 300, "labels": {}})], actor=inside("t")
+        )
     with pytest.raises(Conflict, match="dc1/n1"):
-        await plane.change([Change(verb=Verb.DELETE, key=ObjectKey("Cluster", "", "", "dc1"))], actor="t")
+        await plane.change(
+            [Change(verb=Verb.DELETE, key=ObjectKey("Cluster", "", "", "dc1"))], actor=inside("t")
+        )
 
 
 async def test_lists_select_by_labels_and_fields_and_come_in_pages(plane: ControlPlane) -> None:
     await two_clusters(plane)
     await plane.change(
-        [endpoint(f"e{n}", f"10.10.1.{n + 1}", app="web" if n % 2 else "db") for n in range(6)], actor="t"
+        [endpoint(f"e{n}", f"10.10.1.{n + 1}", app="web" if n % 2 else "db") for n in range(6)],
+        actor=inside("t"),
     )
     web = await plane.list(
         ListQuery(kind="Endpoint", label_selector="app == 'web'", field_selector="metadata.name!=e1")
@@ -194,16 +200,22 @@ async def test_lists_select_by_labels_and_fields_and_come_in_pages(plane: Contro
 
 async def test_a_stream_shows_its_own_cluster_and_a_link_opens_the_other(plane: ControlPlane) -> None:
     session, _ = await two_clusters(plane)
-    await plane.change([endpoint("a", "10.10.1.1"), endpoint("z", "10.20.1.1", home="aws1")], actor="t")
+    await plane.change(
+        [endpoint("a", "10.10.1.1"), endpoint("z", "10.20.1.1", home="aws1")], actor=inside("t")
+    )
     stream = plane.stream(session, None)
     first = await take(stream)
     assert kinds(first).count("Endpoint") == 1
     assert isinstance(first[0], wire.Begin)
     assert isinstance(first[-1], wire.InSync)
-    await plane.change([change("apply", "Link", "dc1-aws1", {"clusters": ["dc1", "aws1"]})], actor="t")
+    await plane.change(
+        [change("apply", "Link", "dc1-aws1", {"clusters": ["dc1", "aws1"]})], actor=inside("t")
+    )
     second = await take(stream)
     assert sorted(kinds(second)[:-1]) == ["Cluster", "Endpoint", "Identity", "Link", "Node"]
-    await plane.change([Change(verb=Verb.DELETE, key=ObjectKey("Link", "", "", "dc1-aws1"))], actor="t")
+    await plane.change(
+        [Change(verb=Verb.DELETE, key=ObjectKey("Link", "", "", "dc1-aws1"))], actor=inside("t")
+    )
     third = await take(stream)
     gone = sorted(m.kind for m in third if isinstance(m, wire.Delete))
     assert gone == ["Cluster", "Endpoint", "Identity", "Link", "Node"]
@@ -216,14 +228,14 @@ async def test_a_stream_resumes_with_what_it_missed_and_coalesces_what_it_did_no
     session, _ = await two_clusters(plane)
     seen = plane.hub.revision
     for n in range(5):
-        await plane.change([endpoint("a", f"10.10.1.{n + 1}")], actor="t")
+        await plane.change([endpoint("a", f"10.10.1.{n + 1}")], actor=inside("t"))
     resumed = await take(plane.stream(session, seen))
     assert resumed[0] == wire.Begin("resume", plane.hub.revision)
     assert kinds(resumed).count("Endpoint") == 1
     live = plane.stream(session, plane.hub.revision)
     await take(live)
     for n in range(5):
-        await plane.change([endpoint("a", f"10.10.1.{n + 10}")], actor="t")
+        await plane.change([endpoint("a", f"10.10.1.{n + 10}")], actor=inside("t"))
     assert kinds(await take(live)).count("Endpoint") == 1
 
 
@@ -245,7 +257,8 @@ async def test_many_writers_make_revisions_that_every_watcher_sees_in_order(plan
         group.create_task(follow(), name="watcher")
         for n in range(16):
             group.create_task(
-                plane.change([change("create", "Tier", f"t{n}", {"order": n})], actor="t"), name="writer"
+                plane.change([change("create", "Tier", f"t{n}", {"order": n})], actor=inside("t")),
+                name="writer",
             )
     assert seen == sorted(seen)
     assert len(set(seen)) == 16
@@ -253,7 +266,7 @@ async def test_many_writers_make_revisions_that_every_watcher_sees_in_order(plan
 
 async def test_a_rollout_says_who_is_behind_and_why(plane: ControlPlane) -> None:
     dc1, aws1 = await two_clusters(plane)
-    revision = (await plane.change([change("apply", "Tier", "x", {"order": 1})], actor="t")).revision
+    revision = (await plane.change([change("apply", "Tier", "x", {"order": 1})], actor=inside("t"))).revision
     await plane.report(dc1, NodeReport(revision=revision))
     rollout = await plane.rollout(revision, 0)
     assert rollout.enforced == ("dc1/n1",)
@@ -266,7 +279,7 @@ async def test_what_was_written_is_there_after_a_restart(database_url: str, cloc
     from controlplane.service import Settings
 
     async with ControlPlane.open(Settings(database_url=database_url), clock) as first:
-        await first.change([cluster("dc1", "10.10.0.0/16")], actor="t")
+        await first.change([cluster("dc1", "10.10.0.0/16")], actor=inside("t"))
         revision = first.hub.revision
     async with ControlPlane.open(Settings(database_url=database_url), clock) as second:
         assert second.hub.revision == revision
@@ -278,7 +291,7 @@ async def test_a_key_that_is_told_again_takes_no_revision(plane: ControlPlane) -
     await plane.publish_key(session, "A" * 43 + "=", 51820)
     revision = plane.hub.revision
     await plane.publish_key(session, "A" * 43 + "=", 51820)
-    applied = await plane.change([cluster("gcp1", "10.30.0.0/16")], actor="t")
+    applied = await plane.change([cluster("gcp1", "10.30.0.0/16")], actor=inside("t"))
     assert applied.revision == revision + 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, JoinRequest, NodeReport, NodeSession, Verb
 from controlplane.service import ControlPlane, Settings
@@ -190,18 +191,20 @@ class System:
 
     async def apply(self, plane: ControlPlane, *wanted: dict[str, Any]) -> int:
         """Apply documents in one transaction; its revision."""
-        return (await plane.change([_change(**w) for w in wanted], actor="t")).revision
+        return (await plane.change([_change(**w) for w in wanted], actor=inside("t"))).revision
 
     async def delete(self, plane: ControlPlane, *wanted: dict[str, Any]) -> int:
         """Delete documents in one transaction; its revision."""
-        return (await plane.change([_change(**w, verb=Verb.DELETE) for w in wanted], actor="t")).revision
+        return (
+            await plane.change([_change(**w, verb=Verb.DELETE) for w in wanted], actor=inside("t"))
+        ).revision
 
     async def furnish(self, plane: ControlPlane) -> None:
         """Clusters, nodes and a workload each."""
         for second, cluster in ((10, "dc1"), (20, "aws1")):
             spec: dict[str, Any] = {"prefixes": [f"10.{second}.0.0/16"]}
             await self.apply(plane, {"kind": "Cluster", "name": cluster, "spec": spec})
-            token = await plane.create_join_token(cluster, 60, 1, actor="t")
+            token = await plane.create_join_token(cluster, 60, 1, actor=inside("t"))
             request = JoinRequest(
                 token=token.text,
                 cluster=cluster,

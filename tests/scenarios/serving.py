@@ -17,6 +17,7 @@ import uvicorn
 
 from api.rest.app import application
 from api.tls import PeerProtocol, ServerTls
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, JoinRequest, Verb
 from controlplane.service import ControlPlane, Settings
@@ -44,13 +45,13 @@ class Serving:
     async def change(self, kind: str, name: str, spec: dict[str, Any], verb: Verb = Verb.APPLY, **meta: Any) -> None:  # fmt: skip
         resource = decode({"apiVersion": "causeway.dev/v1", "kind": kind, "metadata": {"name": name, **meta}, "spec": spec})  # fmt: skip
         given = None if verb is Verb.DELETE else resource
-        await self.plane.change([Change(verb=verb, key=resource.key, resource=given)], actor="t")
+        await self.plane.change([Change(verb=verb, key=resource.key, resource=given)], actor=inside("t"))
 
     async def join(self, cluster: str, second: int, name: str = "n1") -> Path:
         """A node's state directory."""
         state = self.folder / f"{cluster}-{name}"
         state.mkdir(exist_ok=True)
-        token = await self.plane.create_join_token(cluster, 60, 1, actor="t")
+        token = await self.plane.create_join_token(cluster, 60, 1, actor=inside("t"))
         made = await asyncio.to_thread(csr.request)
         issued = await self.plane.certificates.join(
             JoinRequest(
@@ -103,7 +104,7 @@ async def serving(folder: Path, life: timedelta = timedelta(hours=12)) -> AsyncI
             )
             server = Quiet(config)
             task = asyncio.ensure_future(server.serve(sockets=[listener]))
-            user = await plane.create_api_token("tester")
+            user = (await plane.access.create_token("tester")).text
             found = Serving(plane, tls, folder, listener.getsockname()[1], user)
             for second, cluster in ((10, "dc1"), (20, "aws1")):
                 await found.change("Cluster", cluster, {"prefixes": [f"10.{second}.0.0/16"]})

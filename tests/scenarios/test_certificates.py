@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from api.cli.client import Client
+from controlplane.access.actor import inside
 from controlplane.intent import Verb
 from controlplane.pki import x509
 from federation import wire
@@ -70,7 +71,7 @@ async def wrong_certificate(server: Serving, kind: str) -> ssl.SSLContext:
             chain = x509.sign_node(authority.issuer, made.csr, facts.uris[0], facts.enrolment, now - 2 * hour, hour)  # fmt: skip
             chain += authority.intermediate
         case "revoked":
-            await server.plane.certificates.revoke("dc1", "n1", actor="t")
+            await server.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
         case "of a deleted node":
             await server.change("Node", "n1", {}, Verb.DELETE, cluster="dc1")
         case "of an earlier enrolment":
@@ -149,7 +150,7 @@ async def test_an_open_stream_ends_at_once_and_tells_nothing_more(server: Servin
             case "deleted":
                 await server.change("Node", "n1", {}, Verb.DELETE, cluster="dc1")
             case "revoked":
-                await server.plane.certificates.revoke("dc1", "n1", actor="t")
+                await server.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
             case "joined anew":
                 await server.join("dc1", 10)
         await task
@@ -181,7 +182,7 @@ async def test_an_expired_certificate_comes_back_by_its_key_and_a_revoked_one_do
     await channel.report(1, ())
     assert channel.skew_seconds is not None
     assert abs(channel.skew_seconds) < 5
-    await server.plane.certificates.revoke("dc1", "n1", actor="t")
+    await server.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
     with pytest.raises(Unauthenticated, match="is void"):
         await channel.recover(old, asked.csr)
     await channel.close()
@@ -281,7 +282,7 @@ async def _again(server: Serving) -> tuple[Any, str]:
 
     from controlplane.intent import JoinRequest
 
-    token = await server.plane.create_join_token("dc1", 60, 1, actor="t")
+    token = await server.plane.create_join_token("dc1", 60, 1, actor=inside("t"))
     made = await asyncio.to_thread(csr.request)
     where = (IPv4Address("192.0.2.10"),), (IPv4Network("10.10.1.0/24"),)
     return JoinRequest(token=token.text, cluster="dc1", node="n1", os="linux", addresses=where[0], pod_prefixes=where[1]), made.csr  # fmt: skip

@@ -7,17 +7,21 @@ from fastapi.responses import JSONResponse, Response
 
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json
+from api.rest.guard.limits import limits_of
 from api.rest.trust.descriptions import CONFIRM, EXCHANGE, RECOVER, RENEW, REVOKE, ROTATE, STATUS, TRUST
+from controlplane.access.actor import Actor
 from controlplane.intent import NodeSession
 from controlplane.pki import x509
 from controlplane.pki.certificates import Issued
 from controlplane.pki.rotation import STEPS, rotate
+from federation.access.rights import Right
+from federation.access.scopes import Place
 from federation.errors import Fault, InvalidInput, Unauthenticated
 from federation.resources.grammar import escaped
 
-USER, NODE, PUBLIC, CREDENTIAL = (
-    Depends(require(p))
-    for p in (Permission.USER, Permission.NODE, Permission.PUBLIC, Permission.NODE_CREDENTIAL)
+READ, NETWORK, AUTHORITY = (Depends(require(p)) for p in (Right.READ, Right.NETWORK, Right.AUTHORITY))
+NODE, PUBLIC, CREDENTIAL = (
+    Depends(require(p)) for p in (Permission.NODE, Permission.PUBLIC, Permission.NODE_CREDENTIAL)
 )
 
 
@@ -43,7 +47,7 @@ async def trust(request: Request, _anyone: None = PUBLIC) -> Response:
     return JSONResponse({"bundle": bundle, "hashes": hashes, "serverHash": authorities.server_pin})
 
 
-async def status(request: Request, _user: str = USER) -> Response:
+async def status(request: Request, actor: Actor = READ) -> Response:
     """The authorities, and who depends on which."""
     known_query(request)
     certificates = plane_of(request).certificates
@@ -62,12 +66,14 @@ async def status(request: Request, _user: str = USER) -> Response:
     nodes = [
         {"node": h.node, "authority": h.authority, "expires": h.not_after, "trusts": h.trusts}
         for h in await certificates.holdings()
+        if actor.may(Right.READ, Place(cluster=h.node.partition("/")[0]))
     ]
     return JSONResponse({"items": items, "nodes": nodes})
 
 
-async def take_step(request: Request, user: str = USER) -> Response:
+async def take_step(request: Request, actor: Actor = AUTHORITY) -> Response:
     """One step of a rotation."""
+    actor.must(Right.AUTHORITY)
     known_query(request)
     body = await _record(request, {"step": str}, {"force": bool})
     if body["step"] not in STEPS:
@@ -76,16 +82,16 @@ async def take_step(request: Request, user: str = USER) -> Response:
         )
     plane = plane_of(request)
     done = await rotate(
-        plane.certificates, body["step"], is_forced=body.get("force", False), now=plane.clock.now(), actor=user
+        plane.certificates, body["step"], is_forced=body.get("force", False), now=plane.clock.now(), actor=actor
     )  # fmt: skip
     return JSONResponse({"done": done})
 
 
-async def revoke(request: Request, user: str = USER) -> Response:
+async def revoke(request: Request, actor: Actor = NETWORK) -> Response:
     """Void what a node has."""
     known_query(request)
     body = await _record(request, {"cluster": str, "node": str}, {})
-    await plane_of(request).certificates.revoke(body["cluster"], body["node"], actor=user)
+    await plane_of(request).certificates.revoke(body["cluster"], body["node"], actor=actor)
     return Response(status_code=204)
 
 
@@ -105,6 +111,7 @@ async def exchange(request: Request, session: NodeSession = CREDENTIAL) -> Respo
 
 async def recover(request: Request, _anyone: None = PUBLIC) -> Response:
     """A new certificate for an expired one; the request's signature proves that its key is there."""
+    limits_of(request).admit_stranger(request)
     body = await _record(request, {"certificate": str, "csr": str})
     return given(await plane_of(request).certificates.recover(body["certificate"], body["csr"]))
 

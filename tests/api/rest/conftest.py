@@ -22,7 +22,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 @pytest.fixture
 async def api(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
     """Speaks as a user."""
-    token = await plane.create_api_token("tester")
+    token = (await plane.access.create_token("tester")).text
     transport = httpx.ASGITransport(application(plane), raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:

@@ -1,5 +1,6 @@
 """The REST API, as its user sees it: answers, refusals, and what they leave behind."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from api.rest.authentication import Permission
 from api.rest.bodies import MAX_BODY
 from controlplane.service import ControlPlane
 from federation import errors
+from federation.access.rights import Right
 
 
 def cluster(name: str = "dc1", prefix: str = "10.10.0.0/16", **extra: Any) -> dict[str, Any]:
@@ -144,13 +146,24 @@ def test_every_error_has_its_status() -> None:
     assert ours == set(problems.STATUS)
 
 
+def routes_of(router: Any) -> Iterator[Any]:
+    """All routes that have a handler of ours, also those of routers within."""
+    for route in router.routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from routes_of(inner)
+        elif hasattr(route, "dependant"):
+            yield route
+
+
 async def test_every_route_declares_its_permission_and_the_openapi_document_is_valid(
     plane: ControlPlane,
 ) -> None:
     app = application(plane)
-    for route in app.routes:
-        dependant = getattr(route, "dependant", None)
-        if dependant is not None:
-            declared = [getattr(d.call, "permission", None) for d in dependant.dependencies]
-            assert any(isinstance(p, Permission) for p in declared), route
+    operations = sum(len(path) for path in app.openapi()["paths"].values())
+    routes = list(routes_of(app))
+    assert len(routes) >= operations
+    for route in routes:
+        declared = [getattr(d.call, "permission", None) for d in route.dependant.dependencies]
+        assert any(isinstance(p, Permission | Right) for p in declared), route
     validate(app.openapi())

@@ -154,7 +154,7 @@ async def test_a_filtered_watch_says_what_begins_and_ends_to_match() -> None:
     query = ListQuery(kind="Tier", label_selector="team == 'red'")
     found = [
         (e["type"], e.get("object", {}).get("metadata", {}).get("name"))
-        async for e in filtered(source(), query)
+        async for e in filtered(source(), query, lambda _document: True)
     ]
     assert found == [
         ("ADDED", "a"),

@@ -52,7 +52,7 @@ class Served:
         await receive()
         where = Settings(database_url=f"sqlite+aiosqlite:///{self.folder}/i.db")
         async with ControlPlane.open(where, SystemClock()) as plane:
-            self.user = await plane.create_api_token("fuzz")
+            self.user = (await plane.access.create_token("fuzz")).text
             self.inner = application(plane)
             await self._fill()
             await send({"type": "lifespan.startup.complete"})

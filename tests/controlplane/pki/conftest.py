@@ -9,6 +9,7 @@ from cryptography import x509 as library
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, JoinRequest, TokenBounds, Verb
 from controlplane.service import ControlPlane
 from federation.resources.codec import decode
@@ -35,7 +36,7 @@ async def trusted(plane: ControlPlane, tmp_path: Path) -> ControlPlane:
     for second, cluster in ((10, "dc1"), (20, "aws1")):
         body = {"apiVersion": "causeway.dev/v1", "kind": "Cluster", "metadata": {"name": cluster}, "spec": {"prefixes": [f"10.{second}.0.0/16"]}}  # fmt: skip
         resource = decode(body)
-        await plane.change([Change(verb=Verb.APPLY, key=resource.key, resource=resource)], actor="t")
+        await plane.change([Change(verb=Verb.APPLY, key=resource.key, resource=resource)], actor=inside("t"))
     return plane
 
 
@@ -44,7 +45,9 @@ def asked(trusted: ControlPlane) -> Callable[..., object]:
     """A join request with a fresh token of its cluster."""
 
     async def make(cluster: str = "dc1", name: str = "n1", *, source: str = "", **bounds: str) -> JoinRequest:  # fmt: skip
-        token = await trusted.create_join_token(cluster, 3600, 1, actor="t", bounds=TokenBounds(**bounds))
+        token = await trusted.create_join_token(
+            cluster, 3600, 1, actor=inside("t"), bounds=TokenBounds(**bounds)
+        )
         second = 10 if cluster == "dc1" else 20
         return JoinRequest(
             token=token.text,

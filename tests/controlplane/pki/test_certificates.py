@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, NodeSession, Verb
 from controlplane.pki import x509
 from controlplane.service import ControlPlane, Settings
+from controlplane.store.access.audit import AuditQuery
 from federation.errors import CausewayError, Forbidden, InvalidInput, NotFound, Unauthenticated
 from federation.resources.metadata import ObjectKey
 from tests.controlplane.pki.conftest import request_of
@@ -58,13 +60,13 @@ async def test_a_node_that_is_gone_is_refused_at_once(
     standing = await trusted.get(NODE)
     match way:
         case "revoked":
-            await trusted.certificates.revoke("dc1", "n1", actor="t")
+            await trusted.certificates.revoke("dc1", "n1", actor=inside("t"))
         case "joined without TLS":
             await trusted.join(await asked())
         case _:
-            await trusted.change([Change(verb=Verb.DELETE, key=NODE)], actor="t")
+            await trusted.change([Change(verb=Verb.DELETE, key=NODE)], actor=inside("t"))
     if way == "deleted and made by hand":
-        await trusted.change([Change(verb=Verb.CREATE, key=NODE, resource=standing)], actor="t")
+        await trusted.change([Change(verb=Verb.CREATE, key=NODE, resource=standing)], actor=inside("t"))
     assert not trusted.certificates.is_good(session)
     for refused in (
         trusted.certificates.session_of(issued.chain),
@@ -82,7 +84,7 @@ async def test_another_replica_refuses_what_was_revoked_here(
     async with ControlPlane.open(Settings(database_url=database_url), trusted.clock) as other:
         await other.certificates.authorities.open(tmp_path, trusted.clock.now())
         assert (await other.certificates.session_of(issued.chain)).node == "n1"
-        await trusted.certificates.revoke("dc1", "n1", actor="t")
+        await trusted.certificates.revoke("dc1", "n1", actor=inside("t"))
         await other.catch_up()
         with pytest.raises(Unauthenticated, match="is void"):
             await other.certificates.session_of(issued.chain)
@@ -101,7 +103,7 @@ async def test_a_renewal_is_of_the_same_node_whatever_the_request_says(
     assert (renewed.cluster, renewed.node, renewed.enrolment) == ("dc1", "n1", session.enrolment)
     assert renewed.serial != session.serial
     assert trusted.certificates.is_good(session)
-    await trusted.certificates.revoke("dc1", "n1", actor="t")
+    await trusted.certificates.revoke("dc1", "n1", actor=inside("t"))
     assert not trusted.certificates.is_good(renewed)
 
 
@@ -147,11 +149,11 @@ async def test_a_certificate_of_others_with_the_same_names_is_nobodys(
 
 async def test_a_credential_is_exchanged_once(trusted: ControlPlane, asked: Any, csr: str) -> None:
     credential = await trusted.join(await asked())
-    session = await trusted.node_session(credential)
+    session = await trusted.access.node_session(credential)
     issued = await trusted.certificates.exchange(session, csr)
     assert (await trusted.certificates.session_of(issued.chain)).node == "n1"
     with pytest.raises(Unauthenticated):
-        await trusted.node_session(credential)
+        await trusted.access.node_session(credential)
 
 
 async def test_who_depends_on_which_authority_is_known(trusted: ControlPlane, asked: Any, csr: str) -> None:
@@ -177,21 +179,24 @@ async def test_who_depends_on_which_authority_is_known(trusted: ControlPlane, as
 async def test_every_giving_and_taking_is_told_within_its_transaction(
     trusted: ControlPlane, asked: Any, csr: str
 ) -> None:
-    told: list[tuple[str, str]] = []
-
-    async def audit(connection: Any, action: str, subject: str, actor: str) -> None:
-        assert connection.in_transaction()
-        assert actor
-        told.append((action, subject))
-
-    trusted.certificates.audit = audit
     issued = await trusted.certificates.join(await asked(), csr)
     await trusted.certificates.renew(await trusted.certificates.session_of(issued.chain), csr)
     await trusted.certificates.recover(issued.chain, csr)
-    await trusted.certificates.revoke("dc1", "n1", actor="t")
-    assert told == [(f"certificate.{what}", "dc1/n1") for what in ("issue", "renew", "recover", "revoke")]
+    await trusted.certificates.revoke("dc1", "n1", actor=inside("t"))
+    entries, _, _ = await trusted.access.log(AuditQuery())
+    told = [
+        (e.deed.action, e.deed.subject.split()[0], e.deed.actor)
+        for e in entries
+        if "certificate" in e.deed.action
+    ]
+    assert told == [
+        ("certificate.issue", "dc1/n1", "join dc1/n1"),
+        ("certificate.renew", "dc1/n1", "node dc1/n1"),
+        ("certificate.recover", "dc1/n1", "node dc1/n1"),
+        ("certificate.revoke", "dc1/n1", "t"),
+    ]
     with pytest.raises(NotFound):
-        await trusted.certificates.revoke("dc1", "nobody", actor="t")
+        await trusted.certificates.revoke("dc1", "nobody", actor=inside("t"))
 
 
 @pytest.mark.parametrize(

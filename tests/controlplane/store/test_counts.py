@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.intent import Change, NodeSession, RuleCount, Verb
 from controlplane.service import ControlPlane
 from federation.errors import InvalidInput, NotFound
@@ -21,7 +22,7 @@ def count(rule: int, packets: int, policy: ObjectKey = WEB) -> RuleCount:
 async def create(plane: ControlPlane, name: str = "web") -> None:
     document: dict[str, Any] = {"apiVersion": "causeway.dev/v1", "kind": "GlobalNetworkPolicy", "metadata": {"name": name}, "spec": {"selector": "all()"}}  # fmt: skip
     resource = decode(document)
-    await plane.change([Change(verb=Verb.APPLY, key=resource.key, resource=resource)], actor="test")
+    await plane.change([Change(verb=Verb.APPLY, key=resource.key, resource=resource)], actor=inside("test"))
 
 
 async def sums(plane: ControlPlane) -> tuple[dict[int, tuple[int, int]], int]:
@@ -43,7 +44,7 @@ async def test_the_newest_word_of_each_node_is_summed(plane: ControlPlane) -> No
 async def test_a_policy_that_is_deleted_takes_its_counts_along(plane: ControlPlane) -> None:
     await create(plane)
     await plane.count(ONE, [count(0, 5)])
-    await plane.change([Change(verb=Verb.DELETE, key=WEB)], actor="test")
+    await plane.change([Change(verb=Verb.DELETE, key=WEB)], actor=inside("test"))
     with pytest.raises(NotFound, match="web"):
         await sums(plane)
     await plane.count(ONE, [count(0, 6)])  # by a node that has not heard of it yet

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.feed import Feed
 from controlplane.hub import Hub
@@ -44,7 +45,7 @@ async def write(plane: ControlPlane, name: str) -> int:
     """Once the database is there."""
     while True:
         try:
-            return (await plane.change([tier(name)], actor="t")).revision
+            return (await plane.change([tier(name)], actor=inside("t"))).revision
         except Unavailable:
             await asyncio.sleep(0.1)
 
@@ -66,11 +67,11 @@ async def test_what_a_standby_lacks_is_gone_everywhere(
 
     async def fail_over(plane: ControlPlane) -> AsyncIterator[bytes]:
         for number in range(3):
-            await plane.change([tier(f"kept{number}")], actor="t")
+            await plane.change([tier(f"kept{number}")], actor=inside("t"))
         await until(lambda: standby.ask("SELECT max(revision) FROM changes") == "3")
         standby.stop()
         for number in range(LOST):
-            await plane.change([tier(f"lost{number}")], actor="t")
+            await plane.change([tier(f"lost{number}")], actor=inside("t"))
         stream = plane.stream(SESSION, None)
         await catch_up(staying, stream, 3 + LOST)
         await catch_up(returning, plane.stream(SESSION, None), 3 + LOST)
@@ -110,14 +111,14 @@ async def test_a_promotion_that_loses_nothing_puts_forward_once_whoever_notices(
         ControlPlane.open(Settings(database_url=server.url), SystemClock()) as one,
         ControlPlane.open(Settings(database_url=server.url), SystemClock()) as two,
     ):
-        await one.change([tier("a")], actor="t")
+        await one.change([tier("a")], actor=inside("t"))
         server.ask(
             "UPDATE counters SET value = 77 WHERE name = 'timeline'"
         )  # as if counted before a promotion
         await asyncio.gather(*(plane.catch_up() for plane in (one, two, one, two)))
         assert one.hub.revision == two.hub.revision == 1 + lineage.REVISIONS
         assert server.ask("SELECT value FROM counters WHERE name = 'timeline'") == "1"
-        assert (await two.change([tier("b")], actor="t")).revision == 2 + lineage.REVISIONS
+        assert (await two.change([tier("b")], actor=inside("t"))).revision == 2 + lineage.REVISIONS
         await one.catch_up()
         assert visible(one.hub) == visible(two.hub)
 
@@ -142,7 +143,7 @@ async def test_a_database_that_tells_nothing_of_timelines_is_followed_all_the_sa
             assert await lineage.has_timelines(poor) is False
             feed = Feed(poor, hub := Hub(), SystemClock())
             await feed.load()
-            await plane.change([tier("a")], actor="t")
+            await plane.change([tier("a")], actor=inside("t"))
             await feed.catch_up()
             assert visible(hub) == visible(plane.hub) != {}
         finally:
@@ -154,7 +155,7 @@ async def test_a_database_that_tells_nothing_of_timelines_is_followed_all_the_sa
 
 async def test_a_command_that_finds_nothing_to_do_leaves_no_replica_behind(plane: ControlPlane) -> None:
     """Its number is used up; who waits for it is not left waiting."""
-    await plane.change([tier("a")], actor="t")
+    await plane.change([tier("a")], actor=inside("t"))
 
     async def nothing(_unit: Any) -> None:
         return None

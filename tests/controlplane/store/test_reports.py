@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, NodeReport, NodeSession, Verb
 from controlplane.service import ControlPlane, Settings
@@ -36,23 +37,22 @@ async def test_first_reports_of_one_node_at_once_are_one_row(
 async def test_replicas_that_start_at_once_on_an_empty_database_make_it_once(database_url: str) -> None:
     async def start() -> str:
         async with ControlPlane.open(Settings(database_url=database_url), SystemClock()) as plane:
-            return await plane.create_api_token("admin")
+            return (await plane.access.create_token("admin")).text
 
     tokens = await asyncio.gather(*(start() for _ in range(4)))
     async with ControlPlane.open(Settings(database_url=database_url), SystemClock()) as plane:
-        assert [await plane.user_of(token) for token in tokens] == ["admin"] * 4
+        assert [(await plane.access.actor_of(token)).name for token in tokens] == ["admin"] * 4
 
 
 async def test_a_node_that_is_deleted_takes_its_credential_and_its_report_along(plane: ControlPlane) -> None:
     """Who joins under its name has enforced nothing yet, and the old machine is let in no more."""
     credential = await fill(plane)
-    assert (await plane.node_session(credential)).node == "n1"
+    assert (await plane.access.node_session(credential)).node == "n1"
     documents = [change(d, Verb.DELETE) for d in (ENDPOINT, HOST)]
     node = Change(verb=Verb.DELETE, key=ObjectKey("Node", "dc1", "", "n1"))
-    await plane.change([*documents, node], actor="t")
+    await plane.change([*documents, node], actor=inside("t"))
     with pytest.raises(Unauthenticated):
-        await plane.node_session(credential)
+        await plane.access.node_session(credential)
     async with plane.database.reading() as connection:
         assert await queries.reports(connection) == {}
-        roles = (await connection.execute(select(t.credentials.c.role))).scalars().all()
-        assert roles == ["user"]
+        assert (await connection.execute(select(t.credentials.c.role))).scalars().all() == []

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, JoinRequest, NodeReport, NodeSession, RequestKey, RuleCount, Verb
 from controlplane.service import ControlPlane, Settings
@@ -56,8 +57,8 @@ def tier(name: str, order: int = 100, verb: Verb = Verb.APPLY) -> Change:
 
 async def fill(plane: ControlPlane) -> str:
     """The node's credential."""
-    await plane.change([change(d) for d in DOCUMENTS], actor="ann", request=RequestKey("k", "d"))
-    token = await plane.create_join_token("dc1", 3600, 2, actor="ann")
+    await plane.change([change(d) for d in DOCUMENTS], actor=inside("ann"), request=RequestKey("k", "d"))
+    token = await plane.create_join_token("dc1", 3600, 2, actor=inside("ann"))
     credential = await plane.join(
         JoinRequest(
             token=token.text,
@@ -68,8 +69,8 @@ async def fill(plane: ControlPlane) -> str:
             pod_prefixes=(IPv4Network("10.10.1.0/24"),),
         )
     )
-    await plane.change([change(ENDPOINT), change(HOST)], actor="ann")
-    await plane.create_api_token("admin")
+    await plane.change([change(ENDPOINT), change(HOST)], actor=inside("ann"))
+    await plane.access.create_token("admin")
     session = NodeSession(cluster="dc1", node="n1")
     await plane.report(session, NodeReport(revision=plane.hub.revision))
     policy = ObjectKey("GlobalNetworkPolicy", "", "", "pci.web")
@@ -86,7 +87,7 @@ async def filled(database_url: str, tmp_path: Path) -> str:
         await fill(plane)
         (tmp_path / "data").mkdir()
         await plane.certificates.authorities.open(tmp_path / "data", plane.clock.now())
-        token = await plane.create_join_token("dc1", 3600, 2, actor="ann")
+        token = await plane.create_join_token("dc1", 3600, 2, actor=inside("ann"))
         second = JoinRequest(
             token=token.text, cluster="dc1", node="n2", os="linux", addresses=(IPv4Address("192.0.2.12"),),
             pod_prefixes=(IPv4Network("10.10.2.0/24"),),

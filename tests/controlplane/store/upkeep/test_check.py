@@ -6,6 +6,7 @@ import json
 import pytest
 from sqlalchemy import text
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import schema
@@ -130,7 +131,7 @@ async def test_a_check_of_what_is_written_meanwhile_finds_no_fault(filled: str) 
                 labels = {"app": f"a{number % 3}"}
                 document = json.loads(json.dumps(ENDPOINT))
                 document["spec"]["addresses"], document["metadata"]["labels"] = [address], labels
-                await plane.change([change(document)], actor="t")
+                await plane.change([change(document)], actor=inside("t"))
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(write())

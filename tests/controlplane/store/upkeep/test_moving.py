@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, String, Text, text
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import schema
@@ -49,7 +50,7 @@ async def test_a_copy_is_exact_and_the_control_plane_goes_on_with_it(
     assert all(before[name] for name in before if name != "tunnel_addresses"), "every table has something"
     assert moved.rows["resources"] == len(before["resources"])
     async with ControlPlane.open(Settings(database_url=target), SystemClock()) as plane:
-        assert (await plane.change([tier("new")], actor="t")).outcomes[0].result == "created"
+        assert (await plane.change([tier("new")], actor=inside("t"))).outcomes[0].result == "created"
 
 
 async def test_nothing_is_copied_or_restored_over_what_stands(
@@ -57,7 +58,7 @@ async def test_nothing_is_copied_or_restored_over_what_stands(
 ) -> None:
     other = new_database("sqlite")
     async with ControlPlane.open(Settings(database_url=other), SystemClock()) as plane:
-        await plane.change([tier("mine")], actor="t")
+        await plane.change([tier("mine")], actor=inside("t"))
     before = await within(filled, contents)
     with pytest.raises(Conflict, match="not empty"):
         await copied(other, filled)
@@ -103,7 +104,7 @@ async def test_a_backup_is_one_moment_while_the_control_plane_writes(
         async def write() -> None:
             number = 0
             while not is_done or number < 20:
-                await plane.change([tier(f"a{number}"), tier(f"b{number}")], actor="t")
+                await plane.change([tier(f"a{number}"), tier(f"b{number}")], actor=inside("t"))
                 number += 1
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
@@ -156,7 +157,7 @@ async def test_a_backup_that_fails_leaves_the_older_one(filled: str, tmp_path: P
 
 async def test_batches_are_bounded(database_url: str) -> None:
     async with ControlPlane.open(Settings(database_url=database_url), SystemClock()) as plane:
-        await plane.change([tier(f"t{n}") for n in range(1100)], actor="t")
+        await plane.change([tier(f"t{n}") for n in range(1100)], actor=inside("t"))
         async with plane.database.reading() as connection:
             table = METADATA.tables["resources"]
             sizes = [len(batch) async for batch in rows.batches(connection, table)]

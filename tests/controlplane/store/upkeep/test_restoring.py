@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.duties import NAME
 from controlplane.hub import Hub
@@ -77,8 +78,8 @@ async def test_whoever_knew_newer_things_ends_with_exactly_what_was_restored(
         session = NodeSession(cluster="dc1", node="n1")
         await backed_up(database_url, tmp_path / "b")
         wanted = visible(plane.hub)
-        await plane.change([tier("later"), tier("pci", 99)], actor="t")
-        await plane.change([tier("later", verb=Verb.DELETE), tier("latest")], actor="t")
+        await plane.change([tier("later"), tier("pci", 99)], actor=inside("t"))
+        await plane.change([tier("later", verb=Verb.DELETE), tier("latest")], actor=inside("t"))
         staying, returning = Replica(State()), Replica(State())
         stream = plane.stream(session, None)
         await catch_up(staying, stream, plane.hub.revision)
@@ -91,7 +92,7 @@ async def test_whoever_knew_newer_things_ends_with_exactly_what_was_restored(
         with pytest.raises(Gone):
             plane.watch("Tier", returning.state.revision)
         for _ in range(9):  # the numbers of after the backup come again, were they not put forward
-            await plane.change([tier(f"new{_}")], actor="t")
+            await plane.change([tier(f"new{_}")], actor=inside("t"))
         async with ControlPlane.open(settings, SystemClock()) as other:
             for one in (plane, other):
                 back = Replica(returning.state)
@@ -121,7 +122,7 @@ async def test_a_request_from_before_the_backup_is_not_carried_out_again(filled:
     async with ControlPlane.open(Settings(database_url=filled), SystemClock()) as plane:
         before = plane.hub.revision
         with pytest.raises(Conflict, match="another request"):
-            await plane.change([tier("x")], actor="ann", request=RequestKey("k", "other"))
+            await plane.change([tier("x")], actor=inside("ann"), request=RequestKey("k", "other"))
         assert plane.hub.revision == before
 
 
@@ -189,7 +190,7 @@ async def test_an_older_schema_takes_no_place_under_a_running_control_plane(
             await connection.run_sync(schema.upgrade, "0002")
         await moving.backup(database, tmp_path / "b", release="1", now=NOW)
     async with ControlPlane.open(Settings(database_url=database_url), SystemClock()) as plane:
-        await plane.change([tier("a")], actor="t")
+        await plane.change([tier("a")], actor=inside("t"))
         await plane.duties.round()
         with pytest.raises(Conflict, match="stop all replicas"):
             await restored(database_url, tmp_path / "b", is_replacing=True)
@@ -211,7 +212,7 @@ async def test_writers_wait_for_a_restore_and_go_on(database_url: str, tmp_path:
         async def write() -> None:
             number = 0
             while not is_done:
-                applied = await plane.change([tier(f"w{number}")], actor="t")
+                applied = await plane.change([tier(f"w{number}")], actor=inside("t"))
                 acknowledged.append((f"w{number}", applied.revision))
                 with suppress(Conflict):  # the lease is another's now: it is taken again at the next round
                     await plane.duties.round()

@@ -1,0 +1,1 @@
+"""Routes of who may do what, and of who did what."""

@@ -1,0 +1,1 @@
+"""What stands around every route: limits, the id of a request, headers."""

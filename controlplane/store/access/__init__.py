@@ -1,0 +1,1 @@
+"""Rows of who may do what, and of who did what."""
