@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from api.rest.bodies import refuse_unfit
+from api.rest.relaying import behalf
 from controlplane.intent import NodeSession
 from controlplane.service import ControlPlane
 from federation.errors import Unauthenticated
@@ -19,6 +20,9 @@ class Permission(StrEnum):
     PUBLIC = "public"
     USER = "user"
     NODE = "node"
+    """A node; or a relay on its behalf."""
+    MEMBER = "member"
+    """A node, or a relay for itself."""
     NODE_CREDENTIAL = "node credential"
     """A bearer credential of a node also where there is TLS: to exchange it."""
 
@@ -37,8 +41,9 @@ def require(permission: Permission) -> Callable[[Request], Awaitable[Any]]:
         if permission is Permission.PUBLIC:
             return None
         plane = plane_of(request)
-        if permission is Permission.NODE and (shown := _shown(request)) is not None:
-            return await _by_certificate(plane, shown)
+        if permission in (Permission.NODE, Permission.MEMBER) and (shown := _shown(request)) is not None:
+            session = await _by_certificate(plane, shown)
+            return await behalf.speaker(request, session, is_for_itself=permission is Permission.MEMBER)
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not credential:
             raise Unauthenticated("no credential", hint="send Authorization: Bearer <token>")

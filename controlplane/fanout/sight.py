@@ -16,7 +16,7 @@ from federation.resources.metadata import ObjectKey
 from federation.selectors import Selector
 from federation.selectors.partial import may_match
 
-HIDDEN_KINDS = frozenset(STAGED_KINDS)
+HIDDEN_KINDS = frozenset({*STAGED_KINDS, "Relay"})
 OF_CLUSTERS = frozenset(
     {"Cluster", "Node", "Endpoint", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", "HostEndpoint", "Profile"}
 )  # fmt: skip
