@@ -104,7 +104,7 @@ async def _serve(settings: ServeSettings) -> None:
             http=PeerProtocol,
             ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         )
-        server = _Server(config)
+        server = StoppedServer(config)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
         keeper = group.create_task(tls.keep(), name="keep the certificate") if tls else None
@@ -132,14 +132,16 @@ def _must_be_loopback(sockets: list[socket.socket]) -> None:
             )
 
 
-class _Server(uvicorn.Server):
+class StoppedServer(uvicorn.Server):
     """Ends by our signal handlers, as a success; uvicorn's own would end the process by the signal."""
 
     def stop(self) -> None:
+        """End soon."""
         self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """None."""
         yield
 
 

@@ -53,7 +53,7 @@ class ServerTls:
 
     def __init__(self, authorities: Authorities, names: Sequence[str], folder: Path, clock: Clock, own: OwnCertificate | None = None) -> None:  # fmt: skip
         self.names = tuple(dict.fromkeys(names))
-        self.context = _context()
+        self.context = server_context()
         self.context.sni_callback = self._choose
         self._authorities = authorities
         self._folder = folder
@@ -110,7 +110,7 @@ class ServerTls:
             LOG.warning("the server's certificate stays as it is", why=error.message)
 
     def _make(self) -> None:
-        context, bundle = _context(), self._authorities.trust.bundle
+        context, bundle = server_context(), self._authorities.trust.bundle
         if self._own:
             self._load(context, self._own.certificate, self._own.key)
             self._looked = self._times(self._own)
@@ -200,7 +200,8 @@ def _own_addresses() -> list[Any]:
         return []
 
 
-def _context() -> ssl.SSLContext:
+def server_context() -> ssl.SSLContext:
+    """What asks for a client's certificate and does without; it has none of its own yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL

@@ -55,11 +55,12 @@ class Feed:
         found = self._hub.objects.get(key)
         return found.document if found else None
 
-    def enrolments(self) -> list[tuple[str, str, str]]:
-        """(cluster, node, enrolment) of every node, as this replica knows them."""
+    def enrolments(self) -> list[tuple[ObjectKey, str]]:
+        """(who, enrolment) of every node and relay, as this replica knows them."""
         return [
-            (key.cluster, key.name, ((self.standing(key) or {}).get("status") or {}).get("enrolment", ""))
-            for key in self._hub.sorted_keys("Node")
+            (key, ((self.standing(key) or {}).get("status") or {}).get("enrolment", ""))
+            for kind in ("Node", "Relay")
+            for key in self._hub.sorted_keys(kind)
         ]
 
     async def load(self) -> None:

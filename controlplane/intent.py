@@ -106,6 +106,8 @@ class JoinRequest:
     pod_prefixes: tuple[IPv4Network, ...]
     source: str = ""
     """The address that the request came from; empty: not known."""
+    role: str = "node"
+    """node, or relay: `node` is the relay's name then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,8 @@ class NodeSession:
     """Which enrolment of the node the certificate belongs to."""
     until: datetime | None = None
     """When the certificate ends."""
+    relay: str = ""
+    """The relay that speaks: on behalf of the node, or for itself where `node` is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,7 +201,7 @@ def _join(values: Any) -> str:
 
 
 PLACES = ("Namespace", "ServiceAccount", "CiliumCIDRGroup", "NetworkSet")
-HOSTS = ("HostEndpoint", "Profile")
+HOSTS = ("HostEndpoint", "Profile", "Relay")
 """What may be of one cluster, besides policies, nodes and endpoints."""
 DEPENDENTS: dict[str, dict[str, Callable[[AnyResource, str, str], bool]]] = {
     "Cluster": {
@@ -229,4 +229,5 @@ ADMISSION: dict[str, Callable[[UnitOfWork, AnyResource], Awaitable[AnyResource]]
     **dict.fromkeys(PLACES, _of_cluster),
     "HostEndpoint": _host_endpoint,
     "Profile": _profile,
+    "Relay": _of_cluster,
 }

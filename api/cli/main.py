@@ -13,6 +13,7 @@ from api.cli.rights import audit, tokens
 from api.cli.simulate import simulate
 from api.cli.trust import ca, join
 from api.lab import commands as lab
+from api.relay import commands as relay
 from federation.errors import CausewayError
 
 EPILOG = (
@@ -40,6 +41,7 @@ for name, group in (
     ("agent", node.agent),
     ("db", database.app),
     ("lab", lab.app),
+    ("relay", relay.app),
 ):
     app.add_typer(group, name=name)
 

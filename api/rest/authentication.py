@@ -14,6 +14,7 @@ from fastapi import Request
 from api.rest.bodies import refuse_unfit
 from api.rest.guard.limits import address_of, limits_of
 from api.rest.guard.requests import request_id
+from api.rest.relaying import behalf
 from controlplane.intent import NodeSession
 from controlplane.service import ControlPlane
 from federation.access.rights import Right
@@ -27,6 +28,9 @@ class Permission(StrEnum):
     ANYBODY = "any user"
     """Whoever is known, with whatever rights."""
     NODE = "node"
+    """A node; or a relay on its behalf."""
+    MEMBER = "member"
+    """A node, or a relay for itself."""
     NODE_CREDENTIAL = "node credential"
     """A bearer credential of a node also where there is TLS: to exchange it."""
 
@@ -45,17 +49,18 @@ def require(permission: Permission | Right) -> Callable[[Request], Awaitable[Any
         if permission is Permission.PUBLIC:
             return None
         plane = plane_of(request)
-        if permission is Permission.NODE and (shown := _shown(request)) is not None:
+        limits = limits_of(request)
+        if permission in (Permission.NODE, Permission.MEMBER) and (shown := _shown(request)) is not None:
             session = await _by_certificate(plane, shown)
-            limits_of(request).admit(f"node {session.cluster}/{session.node}")
+            session = await behalf.speaker(request, session, is_for_itself=permission is Permission.MEMBER)
+            limits.admit(f"member {session.cluster}/{session.node or session.relay}")
             return session
         credential = _bearer(request)
-        limits = limits_of(request)
         if not plane.access.is_cheap(credential):
             limits.admit_stranger(request)
-        if permission in (Permission.NODE, Permission.NODE_CREDENTIAL):
+        if permission in (Permission.NODE, Permission.MEMBER, Permission.NODE_CREDENTIAL):
             session = await plane.access.node_session(credential)
-            limits.admit(f"node {session.cluster}/{session.node}")
+            limits.admit(f"member {session.cluster}/{session.node}")
             return session
         actor = await plane.access.actor_of(credential)
         limits.admit(actor.name)

@@ -106,10 +106,10 @@ REVOKE_TOKEN: Schema = {
     "responses": answers("204", None, "403", "404", "422"),
 }
 
-ENROLMENT = record({"token": NAME, "cluster": NAME, "node": NAME}, {"os": TEXT, "addresses": TEXTS, "podPrefixes": TEXTS, "csr": TEXT}, is_closed=False)  # fmt: skip
+ENROLMENT = record({"token": NAME, "cluster": NAME, "node": NAME}, {"os": TEXT, "addresses": TEXTS, "podPrefixes": TEXTS, "csr": TEXT, "role": {"type": "string", "enum": ["node", "relay"]}}, is_closed=False)  # fmt: skip
 JOIN: Schema = {
     **PUBLIC,
-    "summary": "Enrol a node by its join token: for a signing request a certificate, without TLS a credential, shown this once",
+    "summary": "Enrol a node (or let a relay in) by its join token: for a signing request a certificate, without TLS a credential, shown this once",
     "requestBody": body(ENROLMENT),
     "responses": answers("201", {"type": "object"}, "400", "403", "404", "409", "413", "422"),
 }

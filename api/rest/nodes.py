@@ -22,7 +22,8 @@ from api.rest.descriptions import (
     REVOKE_TOKEN,
     STREAM,
 )
-from api.rest.guard.limits import address_of, limits_of
+from api.rest.guard.limits import limits_of
+from api.rest.relaying import behalf
 from api.rest.trust.routes import given
 from api.rest.trust.streaming import WhileGood
 from controlplane.access.actor import Actor
@@ -31,10 +32,13 @@ from federation.access.rights import Right
 from federation.errors import Fault, Forbidden, InvalidInput, shown
 from federation.resources.grammar import escaped
 
+ROLES = ("node", "relay")
 TOKEN_BOUNDS = ("role", "os", "prefix", "node")
 TOKEN_FIELDS = ("cluster", "ttlSeconds", "uses", *TOKEN_BOUNDS)
 T = TypeVar("T")
-NETWORK, NODE, PUBLIC = (Depends(require(p)) for p in (Right.NETWORK, Permission.NODE, Permission.PUBLIC))
+NETWORK, NODE, MEMBER, PUBLIC = (
+    Depends(require(p)) for p in (Right.NETWORK, Permission.NODE, Permission.MEMBER, Permission.PUBLIC)
+)
 
 
 def router() -> APIRouter:
@@ -55,9 +59,11 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
     body = await _object(request, "token", "cluster", "node")
     wrong = [
         Fault(f"/{name}", "text is needed")
-        for name in ("token", "cluster", "node", "os", "csr")
+        for name in ("token", "cluster", "node", "os", "csr", "role")
         if not isinstance(body.get(name, ""), str)
     ]
+    if (role := body.get("role", "node")) not in ROLES:
+        wrong.append(Fault("/role", f"one of {', '.join(ROLES)} is needed"))
     addresses = _parsed(body, "addresses", ip_address, wrong)
     prefixes = _parsed(body, "podPrefixes", ip_network, wrong)
     if wrong:
@@ -69,9 +75,10 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
         os=body.get("os", "linux"),
         addresses=addresses,  # type: ignore[arg-type]  # its Node is checked like any other document
         pod_prefixes=prefixes,  # type: ignore[arg-type]
-        source=address_of(request),
+        source=await behalf.source_of(request, body["cluster"]),
+        role=role,
     )
-    if has_tls(request) and not body.get("csr"):
+    if (has_tls(request) or role == "relay") and not body.get("csr"):
         said = [Fault("/csr", "is needed: over TLS a node is given a certificate, no credential")]
         raise InvalidInput("the join request is not complete", faults=said)
     if body.get("csr"):
@@ -79,7 +86,7 @@ async def join(request: Request, _anyone: None = PUBLIC) -> Response:
     return JSONResponse({"credential": await plane_of(request).join(wanted)}, status_code=201)
 
 
-async def stream(request: Request, session: NodeSession = NODE) -> Response:
+async def stream(request: Request, session: NodeSession = MEMBER) -> Response:
     """The stream of `federation.wire`."""
     asked = request.query_params.get("since")
     since = None if asked is None else whole_number(asked, "since", 0, 2**53)
@@ -145,7 +152,7 @@ def _told(token: JoinToken) -> dict[str, Any]:
 
 def _bounds(body: dict[str, Any], wrong: list[Fault]) -> TokenBounds:
     found = {name: body[name] for name in TOKEN_BOUNDS if isinstance(body.get(name), str) and body[name]}
-    for name, choices in (("role", ("node", "relay")), ("os", ("linux", "windows"))):
+    for name, choices in (("role", ROLES), ("os", ("linux", "windows"))):
         if name in found and found[name] not in choices:
             wrong.append(Fault(f"/{name}", f"one of {', '.join(choices)} is needed"))
     if "prefix" in found:

@@ -16,8 +16,8 @@ from federation.resources.metadata import ObjectKey
 from federation.selectors import Selector
 from federation.selectors.partial import may_match
 
-HIDDEN_KINDS = frozenset({*STAGED_KINDS, "RoleBinding", "Project"})
-"""Who may do what is no agent's business."""
+HIDDEN_KINDS = frozenset({*STAGED_KINDS, "Relay", "RoleBinding", "Project"})
+"""Who may do what, and who relays, is no agent's business."""
 OF_CLUSTERS = frozenset(
     {"Cluster", "Node", "Endpoint", "NetworkSet", "Namespace", "ServiceAccount", "CiliumCIDRGroup", "HostEndpoint", "Profile"}
 )  # fmt: skip
@@ -35,9 +35,13 @@ class Sight:
 
     cluster: str
     clusters: frozenset[str]
+    is_whole: bool = False
+    """All that is there was chosen for them already: of a relay's agents."""
 
     def sees(self, key: ObjectKey, document: dict[str, Any] | None, subjects: Subjects) -> bool:
         """Whether such an object is shown. That one is gone (`document` None) is shown to whoever may have seen it."""
+        if self.is_whole:
+            return True
         if key.kind in HIDDEN_KINDS:
             return False
         if key.kind in POLICIES:

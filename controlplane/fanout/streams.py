@@ -58,10 +58,11 @@ class Stream:
 
 
 class Fanout:
-    """All streams of one replica."""
+    """All streams of one replica; or (`is_whole`) of a relay, whose hub holds what one cluster's agents may see and nothing else."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, is_whole: bool = False) -> None:
         self._hub = hub
+        self._is_whole = is_whole
         self._views: dict[str, View] = {}
         self._streams: dict[str, set[Stream]] = {}
         self._opening = asyncio.Semaphore(OPENING)
@@ -158,7 +159,7 @@ class Fanout:
     def _view(self, cluster: str) -> View:
         view = self._views.get(cluster)
         if view is None:
-            view = self._views[cluster] = View(self._hub, cluster)
+            view = self._views[cluster] = View(self._hub, cluster, is_whole=self._is_whole)
         self._advance(view)
         return view
 

@@ -9,7 +9,7 @@ import asyncio
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 from controlplane.fanout.sight import MOVING, Sight, home_of, linked_with
@@ -62,8 +62,8 @@ class Snapshot:
 class View:
     """Of one cluster."""
 
-    def __init__(self, hub: Hub, cluster: str) -> None:
-        self.sight = Sight(cluster, linked_with(cluster, hub.links.values()))
+    def __init__(self, hub: Hub, cluster: str, *, is_whole: bool = False) -> None:
+        self.sight = Sight(cluster, linked_with(cluster, hub.links.values()), is_whole)
         self.revision = hub.revision
         """What its streams may know."""
         self.era = 0
@@ -97,7 +97,7 @@ class View:
 
     def forget(self) -> None:
         """The way from earlier revisions is unknown: streams are told what stands."""
-        self.sight = Sight(self.sight.cluster, linked_with(self.sight.cluster, self._hub.links.values()))
+        self.sight = self._sight_now()
         self.era += 1
         self._floor = self._hub.revision
         self._batches.clear()
@@ -187,10 +187,12 @@ class View:
         may_have_seen = item.key.kind in MOVING if before is None else self._sees(before)
         return held(item.key, None).line if may_have_seen and item.document is not None else None
 
+    def _sight_now(self) -> Sight:
+        return replace(self.sight, clusters=linked_with(self.sight.cluster, self._hub.links.values()))
+
     def _moved(self) -> dict[ObjectKey, bytes]:
         """A link came or went: what comes into sight with it, and what goes out of it."""
-        before = self.sight
-        after = Sight(before.cluster, linked_with(before.cluster, self._hub.links.values()))
+        before, after = self.sight, self._sight_now()
         if after == before:
             return {}
         self.sight = after

@@ -122,14 +122,6 @@ class Authorities:
         roots = dict.fromkeys(authority.root for authority in self.all)
         return Trust("".join(roots) + self.extra_roots, self.issuing.id)
 
-    def issuer_of(self, facts: x509.Facts, certificate: str) -> Authority | None:
-        """Whose key has signed a leaf."""
-        for authority in self.all:
-            named = x509.key_identifier(authority.intermediate) == facts.authority_key
-            if named and x509.is_issued_by(certificate, authority.intermediate):
-                return authority
-        return None
-
     async def prepare(self, now: datetime) -> Authority:
         """A new root and intermediate beside what stands, trusted, not signing yet. Raises Conflict when one waits already."""
         async with self._database.transaction() as connection:

@@ -5,9 +5,7 @@ change log to every replica's memory: so does a revocation, it holds while the d
 """
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
@@ -18,21 +16,18 @@ from controlplane.clock import Clock
 from controlplane.feed import Feed
 from controlplane.intent import JoinRequest, NodeSession
 from controlplane.pki import x509
-from controlplane.pki.authorities import Authorities, Authority
-from controlplane.pki.spiffe import node_id, node_of
-from controlplane.store import enrolment, pki
+from controlplane.pki.authorities import Authorities
+from controlplane.pki.sessions import JOIN_AGAIN, Sessions
+from controlplane.pki.spiffe import node_id, relay_id
+from controlplane.store import enrolment, pki, queries
 from controlplane.store.access import audit
 from controlplane.store.database import Connection, Database
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.access.rights import Right
 from federation.access.scopes import Place
 from federation.audit import Deed
-from federation.errors import CausewayError, Forbidden, NotFound, Unauthenticated, Unavailable
+from federation.errors import Forbidden, NotFound, Unauthenticated
 from federation.resources.metadata import ObjectKey
-
-MOST_READ = 20_000
-"""Certificates whose reading is remembered."""
-JOIN_AGAIN = "make a join token, and run `causeway join` on the node again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +81,27 @@ class Certificates:
 
     def __init__(self, database: Database, feed: Feed, clock: Clock, lives: Lives, commit: Commit) -> None:
         self.authorities = Authorities(database)
+        self.sessions = Sessions(self.authorities, feed.standing, feed.catch_up, clock)
         self.lives = lives
         self._database = database
         self._feed = feed
         self._clock = clock
         self._commit = commit
-        self._read: OrderedDict[str, tuple[x509.Facts, str]] = OrderedDict()
 
     async def join(self, request: JoinRequest, csr: str) -> Issued:
-        """Enrol a node by its join token; what it had before is void. Raises Unauthenticated, Forbidden, InvalidInput, Conflict, Overlap."""
+        """Enrol a node, or let a relay in, by its join token; what it had before is void. Raises Unauthenticated, Forbidden, InvalidInput, NotFound,
+        Conflict, Overlap."""
         x509.key_of_request(csr)  # before anything is spent
 
         async def work(unit: UnitOfWork) -> Issued:
             token = await enrolment.spend_join_token(unit.connection, request, self._clock.now())
             session = NodeSession(cluster=request.cluster, node=request.node, enrolment=_new_enrolment())
             unit.did("jointoken.use", token)
-            await enrolment.enrol(unit, request, self.lives.tunnel_prefix, session.enrolment)
+            if request.role == "relay":
+                session = replace(session, node="", relay=request.node)
+                await enrolment.enrol_relay(unit, request, session.enrolment)
+            else:
+                await enrolment.enrol(unit, request, self.lives.tunnel_prefix, session.enrolment)
             issued, deed = await self._issue(unit.connection, session, csr, (unit.actor, "issue"))
             unit.deeds.append(deed)
             return issued
@@ -126,21 +126,23 @@ class Certificates:
         found: Issued = await self._commit(node_actor(session.cluster, session.node), work)
         return found
 
-    async def renew(self, session: NodeSession, csr: str) -> Issued:
-        """A new certificate for who has a good one. Raises Unauthenticated, InvalidInput, Unavailable."""
+    async def renew(self, session: NodeSession, csr: str, proof: str = "") -> Issued:
+        """A new certificate for who has a good one. A relay that asks on behalf of a node needs a proof of the node's: with relays' word alone, who
+        holds one could have certificates of every node. Raises Unauthenticated, Forbidden, InvalidInput, Unavailable."""
+        if session.node and session.relay:
+            await self._must_be_vouched(session, csr, proof)
         return await self._again(session, csr, "renew")
 
     async def recover(self, certificate: str, csr: str) -> Issued:
         """A new certificate for one that has expired, within the grace period, asked for by the same key. Raises Unauthenticated, Forbidden,
         InvalidInput, Unavailable."""
-        facts, authority = self._facts(certificate)
-        session = self._session(facts, authority)
+        facts, session = self.sessions.read(certificate)
         if facts.key_hash != x509.request_key_hash(csr):
             raise Forbidden("the request is not by the key of the certificate that has expired")
         if facts.not_after + self.lives.grace < self._clock.now():
             said = f"the certificate expired at {facts.not_after}, more than {self.lives.grace} ago"
             raise Unauthenticated(said, hint=JOIN_AGAIN)
-        await self.must_stand(session)
+        await self.sessions.must_stand(session)
         return await self._again(session, csr, "recover")
 
     async def revoke(self, cluster: str, node: str, *, actor: Actor) -> None:
@@ -160,32 +162,15 @@ class Certificates:
 
     async def session_of(self, certificate: str) -> NodeSession:
         """Who shows a certificate whose chain TLS has verified up to a root of ours. Raises Unauthenticated."""
-        facts, authority = self._facts(certificate)
-        session = self._session(facts, authority)
-        await self.must_stand(session)
-        return session
-
-    async def must_stand(self, session: NodeSession) -> None:
-        """That a session is still good; asks the database only when memory says that it is not. Raises Unauthenticated."""
-        if self.is_good(session):
-            return
-        with suppress(Unavailable):  # what is known holds while the database is away
-            await self._feed.catch_up()
-        if not self.is_good(session):
-            said = f"the certificate of {session.cluster}/{session.node} is void: the node was deleted, revoked, or has joined anew"
-            raise Unauthenticated(said, hint=JOIN_AGAIN)
+        return await self.sessions.session_of(certificate)
 
     def is_good(self, session: NodeSession) -> bool:
-        """Whether the node stands, as this replica knows it, and its certificates are of the session's enrolment. A session without a
-        certificate is good while its node stands."""
-        document = self._feed.standing(enrolment.node_key(session))
-        if document is None:
-            return False
-        return not session.serial or document.get("status", {}).get("enrolment") == session.enrolment
+        """As `Sessions.is_good`."""
+        return self.sessions.is_good(session)
 
     def has_expired(self, session: NodeSession) -> bool:
-        """Whether the certificate's time is over: a connection may outlive it."""
-        return session.until is not None and session.until <= self._clock.now()
+        """As `Sessions.has_expired`."""
+        return self.sessions.has_expired(session)
 
     async def confirm(self, session: NodeSession, digest: str) -> None:
         """A node has a trust bundle. Raises Unavailable."""
@@ -198,10 +183,10 @@ class Certificates:
             newest = await pki.newest_certificates(connection)
         today = self.authorities.trust.digest
         found = []
-        for cluster, node, current in self._feed.enrolments():
-            row = newest.get((cluster, node, current)) if current else None
+        for key, current in self._feed.enrolments():
+            row = newest.get((key.cluster, key.name, current)) if current else None
             holding = Holding(
-                node=f"{cluster}/{node}",
+                node=f"{key.cluster}/{key.name}" + (" (relay)" if key.kind == "Relay" else ""),
                 authority=row.authority if row else "",
                 not_after=row.not_after if row else "",
                 trusts=row is not None and row.trust == today,
@@ -214,27 +199,46 @@ class Certificates:
         async with self._database.transaction() as connection:
             await audit.append(connection, [actor.did(self._clock.now().isoformat(), action, subject)])
 
+    async def _must_be_vouched(self, session: NodeSession, csr: str, proof: str) -> None:
+        async with self._database.reading() as connection:
+            row = await pki.find_certificate(connection, session.serial)
+        if row is None or not proof or not x509.is_vouched(csr, proof, row.key_hash):
+            raise Forbidden(
+                f"the request is not vouched for by the key that {session.cluster}/{session.node} has now",
+                hint="is the agent of an older release? let it ask the control plane itself, or upgrade it",
+            )
+
+    async def _names_of(self, connection: Connection, session: NodeSession) -> tuple[str, ...]:
+        relay = await queries.find(connection, enrolment.holder_key(session))
+        if relay is None:
+            raise Unauthenticated(f"relay {session.cluster}/{session.relay} was deleted", hint=JOIN_AGAIN)
+        names: tuple[str, ...] = relay.spec.names
+        return names
+
     async def _again(self, session: NodeSession, csr: str, action: str) -> Issued:
         x509.key_of_request(csr)
         async with self._database.transaction() as connection:
-            issued, deed = await self._issue(
-                connection, session, csr, (node_actor(session.cluster, session.node), action)
-            )
+            by = node_actor(session.cluster, session.node or session.relay)
+            issued, deed = await self._issue(connection, session, csr, (by, action))
             await audit.append(connection, [deed])
             return issued
 
     async def _issue(self, connection: Connection, session: NodeSession, csr: str, by: tuple[Actor, str]) -> tuple[Issued, Deed]:  # fmt: skip
         authority, now = self.authorities.issuing, self._clock.now()
-        name = f"{session.cluster}/{session.node}"
-        uri = node_id(authority.domain, session.cluster, session.node)
-        leaf = x509.sign_node(authority.issuer, csr, uri, session.enrolment, now, self.lives.life)
+        who = session.node or session.relay
+        if session.node:
+            uri = node_id(authority.domain, session.cluster, session.node)
+            leaf = x509.sign_node(authority.issuer, csr, uri, session.enrolment, now, self.lives.life)
+        else:
+            said = relay_id(authority.domain, session.cluster, who), await self._names_of(connection, session)
+            leaf = x509.sign_relay(authority.issuer, csr, said, session.enrolment, now, self.lives.life)
         facts, trust = x509.facts_of(leaf), self.authorities.trust
         await pki.record(
             connection,
             pki.CertificateRow(
                 serial=facts.serial,
                 cluster=session.cluster,
-                node=session.node,
+                node=who,
                 enrolment=session.enrolment,
                 authority=authority.id,
                 key_hash=facts.key_hash,
@@ -244,7 +248,7 @@ class Certificates:
             ),
         )
         actor, action = by
-        deed = actor.did(now.isoformat(), f"certificate.{action}", f"{name} {facts.serial}")
+        deed = actor.did(now.isoformat(), f"certificate.{action}", f"{session.cluster}/{who} {facts.serial}")
         issued = Issued(
             chain=leaf + authority.intermediate,
             serial=facts.serial,
@@ -255,36 +259,6 @@ class Certificates:
             issuer=authority.id,
         )
         return issued, deed
-
-    def _facts(self, certificate: str) -> tuple[x509.Facts, Authority]:
-        """What a certificate says, and which of our authorities signed it: a root of a customer's may have signed others, too."""
-        known = self._read.get(certificate)
-        standing = {authority.id: authority for authority in self.authorities.all}
-        if known and known[1] in standing:
-            return known[0], standing[known[1]]
-        try:
-            facts = x509.facts_of(certificate)
-            authority = self.authorities.issuer_of(facts, certificate)
-        except CausewayError as error:
-            raise Unauthenticated(f"the certificate is no node's: {error.message}") from error
-        if authority is None:
-            raise Unauthenticated("the certificate was not issued by this control plane", hint=JOIN_AGAIN)
-        self._read[certificate] = facts, authority.id
-        while len(self._read) > MOST_READ:
-            self._read.popitem(last=False)
-        return facts, authority
-
-    def _session(self, facts: x509.Facts, authority: Authority) -> NodeSession:
-        if len(facts.uris) != 1 or not facts.enrolment:
-            raise Unauthenticated("the certificate is no node's")
-        cluster, node = node_of(facts.uris[0], authority.domain)
-        return NodeSession(
-            cluster=cluster,
-            node=node,
-            serial=facts.serial,
-            enrolment=facts.enrolment,
-            until=facts.not_after,
-        )
 
 
 def _new_enrolment() -> str:

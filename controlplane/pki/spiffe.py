@@ -1,4 +1,4 @@
-"""SPIFFE IDs of nodes: `spiffe://<trust domain>/cluster/<cluster>/node/<node>`. Pure."""
+"""SPIFFE IDs: `spiffe://<trust domain>/cluster/<cluster>/node/<node>`, and `…/relay/<relay>`. Pure."""
 
 import re
 
@@ -10,17 +10,40 @@ DEFAULT_DOMAIN = "causeway.internal"
 
 def node_id(domain: str, cluster: str, node: str) -> str:
     """The ID of a node. Raises InvalidInput for names that would make another path of it."""
-    for name in (domain, cluster, node):
-        if not NAME.fullmatch(name):
-            raise InvalidInput(f"{name!r} cannot stand in a certificate's identity")
-    return f"spiffe://{domain}/cluster/{cluster}/node/{node}"
+    return _id(domain, cluster, "node", node)
+
+
+def relay_id(domain: str, cluster: str, relay: str) -> str:
+    """The ID of a relay. Raises InvalidInput as `node_id` does."""
+    return _id(domain, cluster, "relay", relay)
 
 
 def node_of(text: str, domain: str) -> tuple[str, str]:
-    """(cluster, node) of an ID. Raises Unauthenticated for any other, and for another trust domain's."""
+    """(cluster, node) of a node's ID. Raises Unauthenticated for any other, and for another trust domain's."""
+    return _of(text, domain, "node")
+
+
+def relay_of(text: str, domain: str) -> tuple[str, str]:
+    """(cluster, relay) of a relay's ID. Raises Unauthenticated for any other, and for another trust domain's."""
+    return _of(text, domain, "relay")
+
+
+def is_relay(text: str) -> bool:
+    """Whether an ID claims to be a relay's."""
+    return "/relay/" in text
+
+
+def _id(domain: str, cluster: str, role: str, holder: str) -> str:
+    for name in (domain, cluster, holder):
+        if not NAME.fullmatch(name):
+            raise InvalidInput(f"{name!r} cannot stand in a certificate's identity")
+    return f"spiffe://{domain}/cluster/{cluster}/{role}/{holder}"
+
+
+def _of(text: str, domain: str, role: str) -> tuple[str, str]:
     match text.split("/"):
-        case ["spiffe:", "", found, "cluster", cluster, "node", node] if (
-            found == domain and NAME.fullmatch(cluster) and NAME.fullmatch(node)
+        case ["spiffe:", "", found, "cluster", cluster, said, holder] if (
+            found == domain and said == role and NAME.fullmatch(cluster) and NAME.fullmatch(holder)
         ):
-            return cluster, node
-    raise Unauthenticated(f"the certificate is of {text!r}, which is no node of the trust domain {domain}")
+            return cluster, holder
+    raise Unauthenticated(f"the certificate is of {text!r}, which is no {role} of the trust domain {domain}")

@@ -87,19 +87,20 @@ def sign_node(issuer: Made, request: str, uri: str, enrolment: str, now: datetim
     return _pem(_leaf(issuer, key_of_request(request), [x509.UniformResourceIdentifier(uri)], enrolment, now, life))  # fmt: skip
 
 
+def sign_relay(issuer: Made, request: str, said: tuple[str, Sequence[str]], enrolment: str, now: datetime, life: timedelta) -> str:  # fmt: skip
+    """A relay's certificate, which it serves with and shows. `said`: its URI, and the names and addresses that it is asked by. Raises InvalidInput."""
+    uri, names = said
+    listed = [x509.UniformResourceIdentifier(uri), *map(_general_name, names)]
+    return _pem(_leaf(issuer, key_of_request(request), listed, enrolment, now, life, ISSUER_USES))
+
+
 def make_server(issuer: Made, names: Sequence[str], domain: str, now: datetime, life: timedelta) -> Made:
     """A server's certificate for names and addresses."""
     key = ec.generate_private_key(ec.SECP256R1())
     said: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"spiffe://{domain}/server")]
-    for name in names:
-        try:
-            said.append(x509.IPAddress(ip_address(name)))
-        except ValueError:
-            try:
-                said.append(x509.DNSName(name))
-            except ValueError as error:
-                raise InvalidInput(f"{name!r} cannot stand in a server's certificate") from error
-    return Made(_pem(_leaf(issuer, key.public_key(), said, "", now, life, is_server=True)), _key_pem(key))
+    said += map(_general_name, names)
+    uses = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    return Made(_pem(_leaf(issuer, key.public_key(), said, "", now, life, uses)), _key_pem(key))
 
 
 def key_of_request(text: str) -> NodeKey:
@@ -142,6 +143,12 @@ def facts_of(text: str) -> Facts:
 def request_key_hash(text: str) -> str:
     """SHA-256 of a request's public key, as in `Facts`. Raises InvalidInput."""
     return _key_hash(key_of_request(text))
+
+
+def is_vouched(request: str, proof: str, key_hash: str) -> bool:
+    """Whether a key vouches for another one's request: it has signed a request that names the digest of that one. Raises InvalidInput."""
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hashlib.sha256(request.encode()).hexdigest())])
+    return request_key_hash(proof) == key_hash and x509.load_pem_x509_csr(proof.encode()).subject == named
 
 
 def is_issued_by(leaf: str, issuer: str) -> bool:
@@ -229,22 +236,31 @@ def unseal(secret: bytes, purpose: str, sealed: str) -> str:
         raise InvalidInput("it was sealed with another secret") from error
 
 
-def _leaf(issuer: Made, key: NodeKey, names: Sequence[x509.GeneralName], serial: str, now: datetime, life: timedelta, *, is_server: bool = False) -> x509.Certificate:  # fmt: skip
+def _leaf(issuer: Made, key: NodeKey, names: Sequence[x509.GeneralName], serial: str, now: datetime, life: timedelta, uses: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,)) -> x509.Certificate:  # fmt: skip
     above, above_key = certificate_of(issuer.certificate), _key_of(issuer.key)
     said = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "causeway")]
     if serial:
         said.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial))
-    use = ExtendedKeyUsageOID.SERVER_AUTH if is_server else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = _begun(x509.Name(said), above.subject, key, now, life, above.not_valid_after_utc)
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(is_authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
     builder = _with_identifiers(builder, key, above_key.public_key())
     algorithm = None if isinstance(above_key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(above_key, algorithm)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        try:
+            return x509.DNSName(name)
+        except ValueError as error:
+            raise InvalidInput(f"{name!r} cannot stand in a server's certificate") from error
 
 
 def _begun(subject: x509.Name, issuer: x509.Name, key: NodeKey, now: datetime, life: timedelta, until: datetime | None = None) -> x509.CertificateBuilder:  # fmt: skip

@@ -16,7 +16,7 @@ from controlplane.invariants import admit
 from controlplane.store import tables as t
 from controlplane.store.database import next_number
 from controlplane.store.unit_of_work import UnitOfWork
-from federation.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
+from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from federation.kinds.node import NodeSpec, NodeStatus
 from federation.resources.codec import decode, encode
 from federation.resources.metadata import Metadata, ObjectKey, Resource
@@ -62,12 +62,12 @@ def _not_meant(row: Any, request: JoinRequest) -> str:
     """Why a token is not for this node; empty: it is."""
     if row.cluster != request.cluster:
         return f"for cluster {row.cluster}, not {request.cluster}"
-    if row.role != "node":
-        return f"for a {row.role}, not for a node"
+    if row.role != request.role:
+        return f"for a {row.role}, not for a {request.role}"
     if row.os and row.os != request.os:
         return f"for {row.os}, not {request.os}"
     if row.node and row.node != request.node:
-        return f"for the node {row.node}, not {request.node}"
+        return f"for the {row.role} {row.node}, not {request.node}"
     if row.prefix and not _is_within(request.source, row.prefix):
         return f"for requests from {row.prefix}, not from {request.source or 'an unknown address'}"
     return ""
@@ -117,6 +117,17 @@ async def enrol(
     elif standing.status.enrolment != enrolment:
         await work.write(replace(standing, status=replace(standing.status, enrolment=enrolment)))
     await drop_node_credential(work.connection, request.cluster, request.node)
+
+
+async def enrol_relay(work: UnitOfWork, request: JoinRequest, enrolment: str) -> None:
+    """Let a relay in that users have declared; what it had to show until now is void. Raises NotFound."""
+    standing = await work.find(ObjectKey("Relay", request.cluster, "", request.node))
+    if standing is None:
+        raise NotFound(
+            f"relay {request.cluster}/{request.node} does not exist",
+            hint=f"declare it, with the names that nodes ask it by: causeway relay create {request.cluster}/{request.node} --name NAME",
+        )
+    await work.write(replace(standing, status=replace(standing.status, enrolment=enrolment)))
 
 
 async def drop_node_credential(connection: AsyncConnection, cluster: str, node: str) -> None:
@@ -189,3 +200,8 @@ async def tunnel_address(connection: AsyncConnection, prefix: IPv4Network) -> st
 def node_key(session: NodeSession) -> ObjectKey:
     """The node that a session speaks for."""
     return ObjectKey("Node", session.cluster, "", session.node)
+
+
+def holder_key(session: NodeSession) -> ObjectKey:
+    """Whose certificate a session has: the node's that it speaks for, or a relay's that speaks for itself."""
+    return node_key(session) if session.node else ObjectKey("Relay", session.cluster, "", session.relay)

@@ -1,11 +1,13 @@
-"""Node: a host that runs the agent. Created by enrolment; its agent keeps the WireGuard facts current."""
+"""Node: a host that runs the agent, created by enrolment; its agent keeps the WireGuard facts current. Relay: stands between a cluster's nodes and the
+control plane; declared by users, who say by which names it is asked, then joined."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from federation.access.rights import Right
-from federation.errors import Fault
+from federation.errors import Fault, shown
+from federation.resources.grammar import NAME
 from federation.resources.kind import Column, Kind
 from federation.resources.metadata import Condition, Resource, Scope
 
@@ -52,10 +54,46 @@ class NodeStatus:
 Node = Resource[NodeSpec, NodeStatus]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySpec:
+    """What its certificate is good for."""
+
+    names: tuple[str, ...]
+    """Names and addresses that nodes ask it by. Whoever holds its key can pass for a server of these names: give none that are another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayStatus:
+    """What joining left."""
+
+    enrolment: str = ""
+    """As a node's."""
+
+
+Relay = Resource[RelaySpec, RelayStatus]
+
+
 def check(node: Node) -> Iterable[Fault]:
     """The operating system is one that has an agent."""
     if node.spec.os not in ("linux", "windows"):
         yield Fault("/spec/os", f"{node.spec.os!r} is not one of linux, windows")
+
+
+def check_relay(relay: Relay) -> Iterable[Fault]:
+    """It is asked by something that can stand in a certificate."""
+    if not relay.spec.names:
+        yield Fault("/spec/names", "at least one name or address is needed")
+    for index, name in enumerate(relay.spec.names):
+        if not NAME.fullmatch(name) and not _is_address(name):
+            yield Fault(f"/spec/names/{index}", f"{shown(name)} is neither a name nor an address")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 KIND = Kind(
@@ -72,5 +110,19 @@ KIND = Kind(
         Column(title="POD PREFIXES", value=lambda r: ",".join(map(str, r.spec.pod_prefixes))),
         Column(title="ENFORCED", value=lambda r: str(r.status.enforced_revision)),
         Column(title="TUNNEL ADDRESS", value=lambda r: r.status.tunnel_address, wide=True),
+    ),
+)
+RELAY_KIND = Kind(
+    name="Relay",
+    plural="relays",
+    short_names=(),
+    scope=Scope.CLUSTER,
+    spec=RelaySpec,
+    right=Right.NETWORK,
+    status=RelayStatus,
+    check=check_relay,
+    columns=(
+        Column(title="NAMES", value=lambda r: ",".join(r.spec.names)),
+        Column(title="JOINED", value=lambda r: "yes" if r.status.enrolment else "no"),
     ),
 )

@@ -25,6 +25,7 @@ from federation.resources.metadata import API_VERSION
 KINDS: tuple[Kind, ...] = (
     cluster.KIND,
     node.KIND,
+    node.RELAY_KIND,
     endpoint.KIND,
     identity.KIND,
     tier.KIND,

@@ -116,9 +116,9 @@ class HttpChannel:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _away(error) from error
 
-    async def renew(self, request: str) -> Mapping[str, Any]:
-        """A certificate for a request, over a connection that shows the one that is there."""
-        return await self._given(self.http, "/agent/v1/renew", {"csr": request})
+    async def renew(self, request: str, proof: str = "") -> Mapping[str, Any]:
+        """A certificate for a request, over a connection that shows the one that is there. `proof` of its key a relay needs."""
+        return await self._given(self.http, "/agent/v1/renew", {"csr": request, "proof": proof})
 
     async def recover(self, certificate: str, request: str) -> Mapping[str, Any]:
         """A certificate for one that has expired: it is not shown, for no handshake would take it."""

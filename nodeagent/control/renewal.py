@@ -30,8 +30,8 @@ class CertificateChannel(Protocol):
     on_trust: Callable[[wire.Trust], None] | None
     """Called when the stream tells what to trust."""
 
-    async def renew(self, request: str) -> Mapping[str, Any]:
-        """A certificate for a request, over a connection that shows the one that is there."""
+    async def renew(self, request: str, proof: str = "") -> Mapping[str, Any]:
+        """A certificate for a request that the key before vouches for, over a connection that shows the certificate that is there."""
         ...
 
     async def recover(self, certificate: str, request: str) -> Mapping[str, Any]:
@@ -103,13 +103,13 @@ class Renewal:
 
     async def _renew(self) -> None:
         has_expired = self._clock.now() >= self.identity.not_after
+        key, certificate = identity.key_and_certificate(self._state_dir)
         if has_expired:  # the same key: it is what proves that this is the node
-            key, certificate = identity.key_and_certificate(self._state_dir)
             asked = await asyncio.to_thread(csr.request, key)
             answer = await self._channel.recover(certificate, asked.csr)
         else:
-            asked = await asyncio.to_thread(csr.request)
-            answer = await self._channel.renew(asked.csr)
+            asked = await asyncio.to_thread(csr.renewal, key)
+            answer = await self._channel.renew(asked.csr, asked.proof)
         self.identity = await asyncio.to_thread(identity.save, self._state_dir, asked.key, answer)
         self._channel.adopt()
         self._due = self._due_at(self.identity)

@@ -19,7 +19,7 @@ from api.rest.app import application
 from api.tls import PeerProtocol, ServerTls
 from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
-from controlplane.intent import Change, JoinRequest, Verb
+from controlplane.intent import Change, JoinRequest, TokenBounds, Verb
 from controlplane.service import ControlPlane, Settings
 from federation.resources.codec import decode
 from nodeagent.control import csr, identity
@@ -65,6 +65,20 @@ class Serving:
             made.csr,
         )
         identity.save(state, made.key, answer_of(issued))
+        return state
+
+    async def join_relay(
+        self, cluster: str, name: str = "r1", names: tuple[str, ...] = ("127.0.0.1",)
+    ) -> Path:
+        """A relay's state directory."""
+        state = self.folder / f"{cluster}-relay-{name}"
+        state.mkdir(exist_ok=True, mode=0o700)
+        await self.change("Relay", name, {"names": list(names)}, cluster=cluster)
+        bounds = TokenBounds(role="relay", node=name)
+        token = await self.plane.create_join_token(cluster, 60, 1, actor="t", bounds=bounds)
+        made = await asyncio.to_thread(csr.request)
+        asked = JoinRequest(token=token.text, cluster=cluster, node=name, os="linux", addresses=(), pod_prefixes=(), role="relay")  # fmt: skip
+        identity.save(state, made.key, answer_of(await self.plane.certificates.join(asked, made.csr)))
         return state
 
     def channel(self, state: Path) -> HttpChannel:

@@ -6,10 +6,23 @@ from api.rest.openapi import answers, body
 GIVEN = record(
     {"certificate": TEXT, "serial": TEXT, "notBefore": TIME, "notAfter": TIME, "issued": TIME, "bundle": TEXT, "issuer": TEXT}
 )  # fmt: skip
+ISSUER = record({"id": TEXT, "domain": TEXT, "root": TEXT, "intermediate": TEXT})
 TRUST: Schema = {
     **PUBLIC,
     "summary": "The roots that this control plane's certificates come from, to be held against a pin",
-    "responses": answers("200", record({"bundle": TEXT, "hashes": TEXTS, "serverHash": TEXT}), "404", "422"),
+    "responses": answers(
+        "200",
+        record(
+            {
+                "bundle": TEXT,
+                "hashes": TEXTS,
+                "serverHash": TEXT,
+                "issuers": {"type": "array", "items": ISSUER},
+            }
+        ),
+        "404",
+        "422",
+    ),
 }
 AUTHORITY = record({"id": TEXT, "state": TEXT, "hash": TEXT, "created": TIME, "rootExpires": TIME, "expires": TIME})  # fmt: skip
 HOLDING = record({"node": TEXT, "authority": TEXT, "expires": TEXT, "trusts": {"type": "boolean"}})
@@ -37,11 +50,15 @@ REVOKE: Schema = {
 }
 ASKED = body(record({"csr": NAME}, is_closed=False))
 RENEW: Schema = {
-    "summary": "A new certificate for a node that has one",
-    "requestBody": ASKED,
+    "summary": "A new certificate for a node that has one; `proof`: a request by the key that the node has now, its subject's common name the SHA-256 of `csr`",
+    "requestBody": body(record({"csr": NAME}, {"proof": TEXT}, is_closed=False)),
     "responses": answers("201", GIVEN, "400", "403", "404", "413", "422"),
 }
-EXCHANGE: Schema = {**RENEW, "summary": "A certificate for a bearer credential of before TLS, once"}
+EXCHANGE: Schema = {
+    **RENEW,
+    "summary": "A certificate for a bearer credential of before TLS, once",
+    "requestBody": ASKED,
+}
 RECOVER: Schema = {
     **PUBLIC,
     "summary": "A new certificate for one that has expired, within the grace period, by the same key",

@@ -20,8 +20,8 @@ from federation.errors import Fault, InvalidInput, Unauthenticated
 from federation.resources.grammar import escaped
 
 READ, NETWORK, AUTHORITY = (Depends(require(p)) for p in (Right.READ, Right.NETWORK, Right.AUTHORITY))
-NODE, PUBLIC, CREDENTIAL = (
-    Depends(require(p)) for p in (Permission.NODE, Permission.PUBLIC, Permission.NODE_CREDENTIAL)
+MEMBER, PUBLIC, CREDENTIAL = (
+    Depends(require(p)) for p in (Permission.MEMBER, Permission.PUBLIC, Permission.NODE_CREDENTIAL)
 )
 
 
@@ -44,7 +44,12 @@ async def trust(request: Request, _anyone: None = PUBLIC) -> Response:
     authorities = plane_of(request).certificates.authorities
     bundle = authorities.trust.bundle
     hashes = list(x509.pins_of(bundle))
-    return JSONResponse({"bundle": bundle, "hashes": hashes, "serverHash": authorities.server_pin})
+    issuers = [
+        {"id": a.id, "domain": a.domain, "root": a.root, "intermediate": a.intermediate}
+        for a in authorities.all
+    ]
+    content = {"bundle": bundle, "hashes": hashes, "serverHash": authorities.server_pin, "issuers": issuers}
+    return JSONResponse(content)
 
 
 async def status(request: Request, actor: Actor = READ) -> Response:
@@ -95,12 +100,15 @@ async def revoke(request: Request, actor: Actor = NETWORK) -> Response:
     return Response(status_code=204)
 
 
-async def renew(request: Request, session: NodeSession = NODE) -> Response:
+async def renew(request: Request, session: NodeSession = MEMBER) -> Response:
     """A new certificate for a standing one."""
     if not session.serial:
         raise Unauthenticated("a credential is not renewed, but exchanged", hint="over TLS only")
     body = await _record(request, {"csr": str})
-    return given(await plane_of(request).certificates.renew(session, body["csr"]))
+    proof = body.get("proof", "")
+    if not isinstance(proof, str):
+        raise InvalidInput("the request is not valid", faults=[Fault("/proof", "text is needed")])
+    return given(await plane_of(request).certificates.renew(session, body["csr"], proof))
 
 
 async def exchange(request: Request, session: NodeSession = CREDENTIAL) -> Response:
@@ -116,7 +124,7 @@ async def recover(request: Request, _anyone: None = PUBLIC) -> Response:
     return given(await plane_of(request).certificates.recover(body["certificate"], body["csr"]))
 
 
-async def confirm(request: Request, session: NodeSession = NODE) -> Response:
+async def confirm(request: Request, session: NodeSession = MEMBER) -> Response:
     """A node has a trust bundle."""
     body = await _record(request, {"digest": str})
     await plane_of(request).certificates.confirm(session, body["digest"][:64])

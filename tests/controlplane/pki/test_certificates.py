@@ -71,7 +71,7 @@ async def test_a_node_that_is_gone_is_refused_at_once(
     for refused in (
         trusted.certificates.session_of(issued.chain),
         trusted.certificates.recover(issued.chain, csr),
-        trusted.certificates.must_stand(session),
+        trusted.certificates.sessions.must_stand(session),
     ):
         with pytest.raises(Unauthenticated, match="is void"):
             await refused
@@ -228,7 +228,7 @@ async def test_who_used_a_token_is_kept(trusted: ControlPlane, asked: Any, csr: 
 
 async def test_a_session_without_a_certificate_stands_with_its_node(trusted: ControlPlane) -> None:
     with pytest.raises(CausewayError):
-        await trusted.certificates.must_stand(NodeSession(cluster="dc1", node="nobody"))
+        await trusted.certificates.sessions.must_stand(NodeSession(cluster="dc1", node="nobody"))
 
 
 async def test_what_expired_long_ago_is_forgotten(

@@ -2,12 +2,20 @@
 
 import pytest
 
-from controlplane.pki.spiffe import node_id, node_of
+from controlplane.pki.spiffe import node_id, node_of, relay_id, relay_of
 from federation.errors import InvalidInput, Unauthenticated
 
 
 def test_an_identity_is_read_back() -> None:
     assert node_of(node_id("a.example", "dc1", "n-1.x"), "a.example") == ("dc1", "n-1.x")
+    assert relay_of(relay_id("a.example", "dc1", "r1"), "a.example") == ("dc1", "r1")
+
+
+def test_a_relay_is_no_node_and_a_node_no_relay() -> None:
+    with pytest.raises(Unauthenticated, match="no node"):
+        node_of(relay_id("a.example", "dc1", "r1"), "a.example")
+    with pytest.raises(Unauthenticated, match="no relay"):
+        relay_of(node_id("a.example", "dc1", "n1"), "a.example")
 
 
 @pytest.mark.parametrize(

@@ -148,3 +148,26 @@ def test_what_is_sealed_opens_for_its_secret_and_purpose_only() -> None:
         with pytest.raises(InvalidInput):
             x509.unseal(secret, purpose, sealed)
     assert "text" not in repr(x509.Made("c", "text"))
+
+
+def test_a_relays_certificate_is_a_clients_and_a_servers_of_its_names(chain: Chain, tmp_path: Path) -> None:
+    said = ("spiffe://causeway.internal/cluster/dc1/relay/r1", ("relay.example", "192.0.2.7"))
+    leaf = x509.sign_relay(chain.issuer, chain.request, said, "e1", NOW, timedelta(hours=12))
+    for purpose in ("sslclient", "sslserver"):
+        assert openssl_says(tmp_path, chain, leaf, purpose).endswith(": OK\n")
+    names = x509.certificate_of(leaf).extensions.get_extension_for_class(library.SubjectAlternativeName).value
+    assert names.get_values_for_type(library.DNSName) == ["relay.example"]
+    assert [str(a) for a in names.get_values_for_type(library.IPAddress)] == ["192.0.2.7"]
+
+
+def test_only_the_key_before_vouches_for_a_request() -> None:
+    from nodeagent.control import csr
+
+    old, other = csr.request(), csr.request()
+    fresh = csr.renewal(old.key)
+    key_hash = x509.request_key_hash(old.csr)
+    assert fresh.key != old.key
+    assert x509.is_vouched(fresh.csr, fresh.proof, key_hash)
+    assert not x509.is_vouched(other.csr, fresh.proof, key_hash)
+    assert not x509.is_vouched(fresh.csr, csr.renewal(other.key).proof, key_hash)
+    assert not x509.is_vouched(fresh.csr, old.csr, key_hash)
