@@ -23,7 +23,10 @@ class Request:
 def request(key: str = "") -> Request:
     """A request by a key; without one, by a new one. Raises DriverError when the child fails."""
     words = [sys.executable, "-m", __name__]
-    done = subprocess.run(words, input=key, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, input=key, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DriverError(f"no signing request could be made: {error.strerror or error}") from error
     if done.returncode != 0:
         raise DriverError(f"no signing request could be made: {done.stderr.strip()[-300:]}")
     answer = json.loads(done.stdout)
