@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from api.input.json_text import JsonError, json_document
 from controlplane.intent import Change, RequestKey, Verb
@@ -21,10 +22,15 @@ IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 async def read_json(request: Request) -> Any:
     """The body. Raises TooLarge or InvalidInput."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"the body is larger than {MAX_BODY} bytes", hint="send it in several parts")
+    except ClientDisconnect as error:
+        raise Malformed(
+            "the body ended before its end"
+        ) from error  # nobody hears it, and nothing is wrong here
     request.state.body_digest = hashlib.sha256(body).hexdigest()
     try:
         document, faults = json_document(body.decode("utf-8-sig"))

@@ -4,6 +4,7 @@ A certificate belongs to one enrolment of its node (subject's serialNumber), and
 change log to every replica's memory: so does a revocation, it holds while the database is away, and no list of revoked certificates is kept.
 """
 
+import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -99,7 +100,7 @@ class Certificates:
         self._feed = feed
         self._clock = clock
         self._commit = commit
-        self._read: OrderedDict[str, tuple[x509.Facts, str]] = OrderedDict()
+        self._read: OrderedDict[bytes, tuple[x509.Facts, str]] = OrderedDict()
 
     async def join(self, request: JoinRequest, csr: str) -> Issued:
         """Enrol a node by its join token; what it had before is void. Raises Unauthenticated, Forbidden, InvalidInput, Conflict, Overlap."""
@@ -256,7 +257,8 @@ class Certificates:
 
     def _facts(self, certificate: str) -> tuple[x509.Facts, Authority]:
         """What a certificate says, and which of our authorities signed it: a root of a customer's may have signed others, too."""
-        known = self._read.get(certificate)
+        digest = hashlib.sha256(certificate.encode()).digest()
+        known = self._read.get(digest)
         standing = {authority.id: authority for authority in self.authorities.all}
         if known and known[1] in standing:
             return known[0], standing[known[1]]
@@ -267,7 +269,7 @@ class Certificates:
             raise Unauthenticated(f"the certificate is no node's: {error.message}") from error
         if authority is None:
             raise Unauthenticated("the certificate was not issued by this control plane", hint=JOIN_AGAIN)
-        self._read[certificate] = facts, authority.id
+        self._read[digest] = facts, authority.id
         while len(self._read) > MOST_READ:
             self._read.popitem(last=False)
         return facts, authority

@@ -84,6 +84,8 @@ async def test_a_history_that_is_not_kept_any_more_comes_as_a_snapshot_and_forge
                 await member.wire.cut()
                 await member.until(lambda status: status.connected_since is None)
             await system.delete(plane, system.closed)
+            plane.duties.kept_revisions = 0
+            await plane.duties.round()
         async with system.control_plane() as again:  # its log of changes starts empty
             aws1.wire.connect(again)
             await aws1.until(lambda status: status.revision_enforced == again.hub.revision)
