@@ -287,8 +287,8 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
         logs = [replica.folder.parent / f"{replica.folder.name}.log" for replica in replicas]
         for log in (*logs, *(follower.state / "log" for follower in world.followers)):
             assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
-        checked = subprocess.run(
-            [sys.executable, "-m", "api.cli.main", "db", "check", "--database-url", url],
+        checked = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "api.cli.main", "db", "check", "--database-url", url],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert (checked.returncode, "no fault" in checked.stdout) == (0, True), (

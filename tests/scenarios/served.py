@@ -68,7 +68,9 @@ def served(folder: Path, *words: str) -> Iterator[Served]:
     """Until the end of the block."""
     command = [sys.executable, "-m", "api.cli.main", "serve", "--listen", "127.0.0.1:0", "--data-dir", str(folder), *words]  # fmt: skip
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
     try:
         found = Served(process, _url(process, folder), folder, folder / "node")
         _join(found)
@@ -79,7 +81,7 @@ def served(folder: Path, *words: str) -> Iterator[Served]:
 
 
 def _url(process: "subprocess.Popen[bytes]", folder: Path) -> str:
-    while not (said := re.search(r"(https://\S+) .*\n", (folder / "log").read_text())):
+    while not (said := re.search(r"control plane: (https://\S+) .*\n", (folder / "log").read_text())):
         assert process.poll() is None, (folder / "log").read_text()
         try:
             process.wait(0.05)
