@@ -13,7 +13,7 @@ from controlplane.store import tables as t
 from federation.errors import Conflict
 
 LIFE = timedelta(seconds=30)
-FARTHEST = 2 * LIFE
+FARTHEST = 10 * LIFE
 """An end beyond that was written by a clock that was wrong: nobody waits for it."""
 
 
