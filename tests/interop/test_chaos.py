@@ -32,7 +32,7 @@ from tests.controlplane.postgres import Server
 from tests.deploy.test_replicas import Replica, at, free_ports, is_ready, until
 from tests.interop.line import Line
 
-SECONDS = float(os.environ.get("CAUSEWAY_CHAOS_SECONDS", "40"))
+SECONDS = float(os.environ.get("CAUSEWAY_CHAOS_SECONDS", "35"))
 SEED = int(os.environ.get("CAUSEWAY_CHAOS_SEED") or secrets.randbelow(2**32))
 ROOT = Path(__file__).parents[2]
 AGENTS = (("dc1", "n1"), ("dc1", "n2"), ("aws1", "n1"), ("aws1", "n2"))

@@ -132,7 +132,7 @@ def test_a_customers_authority_is_imported_and_takes_over_without_a_node_being_c
         assert "a rotation is under way" in again.stderr
         new = done.stdout.split()[1]
         for step in ("issue", "drop"):
-            within(40, lambda step=step: taken(server, step))  # type: ignore[misc]
+            within(90, lambda step=step: taken(server, step))  # type: ignore[misc]
         shown = json.loads(causeway("ca", "show", "-o", "json", **user).stdout)
         assert [item["id"] for item in shown["items"]] == [new]
         assert [(node["node"], node["authority"]) for node in shown["nodes"]] == [("dc1/n1", new)]
