@@ -71,8 +71,13 @@ def run(settings: ServeSettings) -> int:
         asyncio.run(_serve(settings))
     except* CausewayError as group:
         code = 1
-        print(f"causeway serve: {group.exceptions[0]}", file=sys.stderr)  # noqa: T201 - the process's last word
+        print(f"causeway serve: {_first(group)}", file=sys.stderr)  # noqa: T201 - the process's last word
     return code
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error itself: task groups wrap it once each."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _serve(settings: ServeSettings) -> None:
@@ -102,6 +107,7 @@ async def _serve(settings: ServeSettings) -> None:
             timeout_graceful_shutdown=1,
             lifespan="off",
             http=PeerProtocol,
+            proxy_headers=not settings.is_tls,  # only what a proxy before plain HTTP says of who came is believed
             ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         )
         server = StoppedServer(config)

@@ -14,6 +14,19 @@ from typing import Any, Literal
 
 from federation.errors import InvalidInput
 
+MAX_LINE = 64 << 20
+"""Bytes: a document has 8 MiB at most where it is taken, and grows sixfold at most where every character is escaped."""
+MAX_DEPTH = 120
+"""Lists and objects inside each other: a document has 100 at most. What is read must be safe to walk by recursion."""
+MAX_REVISION = 2**53
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse)
+
 
 @dataclass(frozen=True, slots=True)
 class Begin:
@@ -86,20 +99,46 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes) -> Message:
     """The message of one line. Raises InvalidInput for anything else."""
     try:
-        body = json.loads(line)
-        match body:
-            case {"op": "begin", "mode": "snapshot" | "resume" as mode, "revision": int(revision)}:
-                return Begin(mode, revision)
-            case {"op": "upsert", "object": dict(document)}:
-                return Upsert(document)
-            case {"op": "delete", "kind": str(kind), "path": str(path)}:
-                return Delete(kind, path)
-            case {"op": "commit", "revision": int(revision)}:
-                return Commit(revision)
-            case {"op": "in_sync", "revision": int(revision)}:
-                return InSync(revision)
-            case {"op": "trust", "bundle": str(bundle), "issuer": str(issuer)}:
-                return Trust(bundle, issuer)
-    except ValueError as error:
+        body = DECODER.decode(str(line, "utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"not a line of JSON: {line[:80]!r}") from error
-    raise InvalidInput(f"not a message of the stream: {line[:80]!r}")
+    may_be_deep = line.count(b"{") + line.count(b"[") > MAX_DEPTH
+    message = None if may_be_deep and _is_deep(body) else _message(body)
+    if message is None:
+        raise InvalidInput(f"not a message of the stream: {line[:80]!r}")
+    return message
+
+
+def _message(body: Any) -> Message | None:
+    match body:
+        case {"op": "begin", "mode": "snapshot" | "resume" as mode, "revision": revision} if _is_one(
+            revision
+        ):
+            return Begin(mode, revision)
+        case {"op": "upsert", "object": dict(document)}:
+            return Upsert(document)
+        case {"op": "delete", "kind": str(kind), "path": str(path)}:
+            return Delete(kind, path)
+        case {"op": "commit", "revision": revision} if _is_one(revision):
+            return Commit(revision)
+        case {"op": "in_sync", "revision": revision} if _is_one(revision):
+            return InSync(revision)
+        case {"op": "trust", "bundle": str(bundle), "issuer": str(issuer)}:
+            return Trust(bundle, issuer)
+    return None
+
+
+def _is_one(revision: Any) -> bool:
+    return type(revision) is int and 0 <= revision <= MAX_REVISION
+
+
+def _is_deep(body: Any) -> bool:
+    level = [body]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return any(isinstance(value, dict | list) for value in level)

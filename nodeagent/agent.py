@@ -106,7 +106,7 @@ class Agent:
             self._take(state)
         self._public_key = public_key
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(Replica(state)), name="follow")
+            group.create_task(self._follow(state), name="follow")
             group.create_task(self._decide(), name="decide")
             group.create_task(self.reconciler.run(self._ended_round), name="reconcile")
             group.create_task(self._reports.run(), name="deliver reports")
@@ -122,15 +122,19 @@ class Agent:
     def _cache_path(self) -> Path:
         return self.settings.state_dir / "cache.json"
 
-    async def _follow(self, replica: Replica) -> None:
-        """The stream, again and again; the only writer of the replica."""
+    async def _follow(self, state: State) -> None:
+        """The stream, again and again, from the last whole state."""
         backoff = Backoff(self.clock)
         while True:
+            replica = Replica(state)
             try:
                 await self._read_stream(replica)
                 error: CausewayError = Unavailable("the control plane ended the stream")
             except CausewayError as caught:
                 error = caught
+            except Exception as caught:  # noqa: BLE001 - the top of the job: nothing that is sent may end the agent
+                error = Unavailable(f"the control plane's stream was not followed: {caught!r}")
+            state = replica.state
             began, self._connected_at = self._connected_at, None
             if began is not None and self.clock.monotonic() - began >= LASTED_SECONDS:
                 backoff.reset()

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from api.input.json_text import JsonError, json_document
 from controlplane.intent import Change, RequestKey, Verb
@@ -38,6 +39,8 @@ async def read_json(request: Request) -> Any:
                     )
     except TimeoutError:
         raise Malformed(f"the body did not come within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect as error:  # nobody hears it, and nothing is wrong here
+        raise Malformed("the body ended before its end") from error
     request.state.body_digest = hashlib.sha256(body).hexdigest()
     try:
         document, faults = json_document(body.decode("utf-8-sig"))

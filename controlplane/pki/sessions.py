@@ -3,6 +3,7 @@
 What is trusted are certificates that an intermediate of ours has signed: a root that stands beside ours may have signed others.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -41,7 +42,7 @@ class Sessions:
         self._standing = standing
         self._catch_up = catch_up
         self._clock = clock
-        self._read: OrderedDict[str, tuple[x509.Facts, str]] = OrderedDict()
+        self._read: OrderedDict[bytes, tuple[x509.Facts, str]] = OrderedDict()
 
     async def session_of(self, certificate: str) -> NodeSession:
         """Who shows a certificate. Raises Unauthenticated."""
@@ -95,7 +96,8 @@ class Sessions:
 
     def _facts(self, certificate: str) -> tuple[x509.Facts, Authority]:
         """What a certificate says, and which of our authorities signed it."""
-        known = self._read.get(certificate)
+        digest = hashlib.sha256(certificate.encode()).digest()
+        known = self._read.get(digest)
         standing = {authority.id: authority for authority in self._known.all}
         if known and known[1] in standing:
             return known[0], standing[known[1]]
@@ -106,7 +108,7 @@ class Sessions:
             raise Unauthenticated(f"the certificate is no node's: {error.message}") from error
         if authority is None:
             raise Unauthenticated("the certificate was not issued by this control plane", hint=JOIN_AGAIN)
-        self._read[certificate] = facts, authority.id
+        self._read[digest] = facts, authority.id
         while len(self._read) > MOST_READ:
             self._read.popitem(last=False)
         return facts, authority

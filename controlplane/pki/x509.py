@@ -26,6 +26,13 @@ BACKDATED = timedelta(minutes=5)
 """NotBefore lies so far back: clocks differ."""
 SECRET_BYTES = 32
 NodeKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+MOST_SHOWN = 64 << 10
+"""Characters of what anybody may show: a request, or a certificate with what stands above it."""
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What `cryptography` raises for texts that are no certificates or requests; much of one is read when it is asked for only."""
 ISSUER_USES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
@@ -105,10 +112,12 @@ def make_server(issuer: Made, names: Sequence[str], domain: str, now: datetime, 
 
 def key_of_request(text: str) -> NodeKey:
     """The public key of a signing request that its own key has signed. Raises InvalidInput."""
+    if len(text) > MOST_SHOWN:
+        raise _unfit(f"it is longer than {MOST_SHOWN} characters")
     try:
         request = x509.load_pem_x509_csr(text.encode())
         key, is_signed = request.public_key(), request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except UNREADABLE as error:
         raise _unfit(f"not a request of PKCS #10 in PEM: {error}") from error
     if not is_signed:
         raise _unfit("its signature is not by its own key")
@@ -121,17 +130,22 @@ def key_of_request(text: str) -> NodeKey:
 
 def facts_of(text: str) -> Facts:
     """What a leaf in PEM says (of several, the first). Raises InvalidInput."""
+    if len(text) > MOST_SHOWN:
+        raise InvalidInput(f"the certificate is longer than {MOST_SHOWN} characters")
     found = certificate_of(text)
     try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
-        above = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except (x509.ExtensionNotFound, ValueError) as error:
+        return _facts(found)
+    except UNREADABLE as error:
         raise InvalidInput(f"the certificate says no identity: {error}") from error
+
+
+def _facts(found: x509.Certificate) -> Facts:
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    above = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     enrolments = found.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
     return Facts(
         serial=f"{found.serial_number:x}",
-        uris=uris,
+        uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         enrolment=str(enrolments[0].value) if enrolments else "",
         not_before=found.not_valid_before_utc,
         not_after=found.not_valid_after_utc,
@@ -155,7 +169,7 @@ def is_issued_by(leaf: str, issuer: str) -> bool:
     """Whether the issuer's key has signed a certificate. Times are not looked at."""
     try:
         certificate_of(leaf).verify_directly_issued_by(certificate_of(issuer))
-    except (ValueError, TypeError, InvalidSignature):
+    except UNREADABLE:
         return False
     return True
 
@@ -179,7 +193,7 @@ def certificate_of(text: str) -> x509.Certificate:
     """The first certificate of a PEM text. Raises InvalidInput."""
     try:
         return x509.load_pem_x509_certificate(text.encode())
-    except ValueError as error:
+    except UNREADABLE as error:
         raise InvalidInput(f"not a certificate in PEM: {error}") from error
 
 
@@ -215,7 +229,7 @@ def pinned(bundle: str, pin: str) -> str:
 def _pinnable(bundle: str) -> list[tuple[str, x509.Certificate]]:
     try:
         several = x509.load_pem_x509_certificates(bundle.encode())
-    except ValueError as error:
+    except UNREADABLE as error:
         raise InvalidInput(f"not certificates in PEM: {error}") from error
     return [(f"sha256:{_key_hash(one.public_key())}", one) for one in several]
 

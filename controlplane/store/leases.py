@@ -13,6 +13,8 @@ from controlplane.store import tables as t
 from federation.errors import Conflict
 
 LIFE = timedelta(seconds=30)
+FARTHEST = 10 * LIFE
+"""An end beyond that was written by a clock that was wrong: nobody waits for it."""
 
 
 async def take(connection: AsyncConnection, name: str, holder: str, now: datetime) -> int | None:
@@ -22,7 +24,7 @@ async def take(connection: AsyncConnection, name: str, holder: str, now: datetim
         await connection.execute(select(c.holder, c.epoch, c.expires).where(c.name == name).with_for_update())
     ).one()
     expires = (now + LIFE).isoformat()
-    if row.holder != holder and datetime.fromisoformat(row.expires) > now:
+    if row.holder != holder and now < datetime.fromisoformat(row.expires) <= now + FARTHEST:
         return None
     epoch: int = row.epoch + (row.holder != holder)
     await connection.execute(

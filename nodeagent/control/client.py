@@ -1,7 +1,10 @@
 """The control client: the stream down, key and reports up, over HTTPS with the node's certificate (or HTTP with a bearer credential)."""
 
+import json
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -12,7 +15,7 @@ import httpx
 from federation import wire
 from federation.errors import CausewayError, Conflict, Forbidden, InvalidInput, Unauthenticated, Unavailable
 from federation.policy.tables import RuleReference
-from nodeagent.control import identity
+from nodeagent.control import identity, inflow
 from nodeagent.pace import SystemClock
 from nodeagent.settings import Secret
 from nodeagent.status import Faults
@@ -22,6 +25,12 @@ Counts = Mapping[RuleReference, tuple[int, int]]
 
 READ_TIMEOUT_SECONDS = 30.0
 """Three of the control plane's keep-alives."""
+MOST_SAID = 2000
+"""Characters of a refusal."""
+MOST_TOLD = 2 << 20
+"""Bytes of faults in one report: the control plane takes a body of 8 MiB, and where everything is wrong the first thousands say it."""
+UNFIT = re.compile("[\x00\ud800-\udfff]")
+"""What is no character of text: the control plane refuses a report that holds any."""
 JOIN_AGAIN = (
     "if the node or its credential was removed, run `causeway join` again; the kernel goes on as it is"
 )
@@ -79,7 +88,7 @@ class HttpChannel:
 
     def _client(self, *, shows: bool = True) -> httpx.AsyncClient:
         verify: ssl.SSLContext | bool = True
-        headers = {}
+        headers = {"Accept-Encoding": "identity"}
         if self._identity_dir is not None:
             verify = identity.context(self._identity_dir, shows=shows)
         else:
@@ -102,17 +111,18 @@ class HttpChannel:
             ask["trust"] = f"{identity.trust_digest(self._identity_dir)}:{held.issuer}"
         await self._close_left()
         try:
-            async with self.http.stream("GET", "/agent/v1/stream", params=ask) as response:
+            packed = {"Accept-Encoding": inflow.CODING}
+            async with self.http.stream("GET", "/agent/v1/stream", params=ask, headers=packed) as response:
                 self._look_at_clock(response)
                 if response.status_code != 200:
-                    await response.aread()
-                    raise _refusal(response)
-                async for line in response.aiter_lines():
-                    message = wire.decode(line.encode())
-                    if not isinstance(message, wire.Trust):
-                        yield message
-                    elif self.on_trust is not None:
-                        self.on_trust(message)
+                    raise _refusal(response.status_code, await inflow.body(response))
+                async with aclosing(inflow.lines(response)) as lines:
+                    async for line in lines:
+                        message = wire.decode(line)
+                        if not isinstance(message, wire.Trust):
+                            yield message
+                        elif self.on_trust is not None:
+                            self.on_trust(message)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _away(error) from error
 
@@ -135,13 +145,12 @@ class HttpChannel:
 
     async def report(self, revision: int, faults: Faults) -> None:
         """Tell what the kernel enforces."""
-        named = [{"key": key, "reason": reason, "message": message} for key, reason, message in faults]
-        await self._send("POST", "/agent/v1/report", {"revision": revision, "faults": named})
+        await self._send("POST", "/agent/v1/report", {"revision": revision, "faults": _told(faults)})
 
     async def count(self, counts: Counts) -> None:
         """Tell totals of rules that have changed; a tier's end is no policy's rule."""
         told = [
-            {"kind": rule.policy.kind, "policy": rule.policy.path, "section": rule.section, "rule": rule.index, "packets": packets, "bytes": size}
+            {"kind": rule.policy.kind, "policy": _fit(rule.policy.path), "section": rule.section, "rule": rule.index, "packets": packets, "bytes": size}
             for rule, (packets, size) in counts.items()
             if rule.policy is not None and rule.index is not None
         ]  # fmt: skip
@@ -160,24 +169,29 @@ class HttpChannel:
         await self._answer(self.http, method, path, body)
 
     async def _given(self, http: httpx.AsyncClient, path: str, body: object) -> Mapping[str, Any]:
-        answer = (await self._answer(http, "POST", path, body)).json()
-        return answer if isinstance(answer, dict) else {}
+        answer = _json(await self._answer(http, "POST", path, body))
+        if not isinstance(answer, dict):
+            raise Unavailable(
+                f"the control plane's answer to {path} is no JSON: is there a proxy in between?"
+            )
+        return answer
 
-    async def _answer(self, http: httpx.AsyncClient, method: str, path: str, body: object) -> httpx.Response:
+    async def _answer(self, http: httpx.AsyncClient, method: str, path: str, body: object) -> bytes:
         try:
-            response = await http.request(method, path, json=body)
-        except httpx.HTTPError as error:
+            async with http.stream(method, path, json=body) as response:
+                self._look_at_clock(response)
+                said = await inflow.body(response)
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise _away(error) from error
-        self._look_at_clock(response)
         if not response.is_success:
-            raise _refusal(response)
-        return response
+            raise _refusal(response.status_code, said)
+        return said
 
     def _look_at_clock(self, response: httpx.Response) -> None:
         """HTTP's Date has whole seconds; the way of the answer is within that."""
         try:
             told = parsedate_to_datetime(response.headers["date"])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             return
         self.skew_seconds = (told.replace(tzinfo=told.tzinfo or UTC) - self._now()).total_seconds()
 
@@ -186,13 +200,35 @@ def _away(error: Exception) -> Unavailable:
     return Unavailable(f"the control plane does not answer: {str(error) or type(error).__name__}")
 
 
-def _refusal(response: httpx.Response) -> CausewayError:
-    try:
-        problem = response.json()
-        detail = str(problem.get("detail", "")) if isinstance(problem, dict) else ""
-    except ValueError:
-        detail = response.text[:200]
-    code = response.status_code
+def _refusal(code: int, said: bytes) -> CausewayError:
+    problem = _json(said)
+    text = problem.get("detail", "") if isinstance(problem, dict) else said[:200].decode(errors="replace")
     kind = REFUSALS.get(code, Unavailable)
     hint = JOIN_AGAIN if kind in (Unauthenticated, Forbidden) else ""
-    return kind(f"the control plane refused ({code}): {detail}", hint=hint)
+    return kind(f"the control plane refused ({code}): {_fit(str(text))[:MOST_SAID]}", hint=hint)
+
+
+def _json(said: bytes) -> Any:
+    """What a body says; None: it is no JSON."""
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _told(faults: Faults) -> list[dict[str, str]]:
+    """As many faults as a report has room for, and how many more there are."""
+    told: list[dict[str, str]] = []
+    room = MOST_TOLD
+    for key, reason, message in faults:
+        fault = {"key": _fit(key), "reason": _fit(reason), "message": _fit(message)}
+        room -= sum(len(text) for text in fault.values())
+        if room < 0:
+            more = f"{len(faults) - len(told)} more faults: see causeway agent status"
+            return [*told, {"key": "report", "reason": "too-large", "message": more}]
+        told.append(fault)
+    return told
+
+
+def _fit(text: str) -> str:
+    return UNFIT.sub("\ufffd", text)

@@ -37,7 +37,10 @@ def renewal(key: str) -> Request:
 
 def _asked(key: str, *words: str) -> Request:
     words = (sys.executable, "-m", __name__, *words)
-    done = subprocess.run(words, input=key, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, input=key, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DriverError(f"no signing request could be made: {error.strerror or error}") from error
     if done.returncode != 0:
         raise DriverError(f"no signing request could be made: {done.stderr.strip()[-300:]}")
     answer = json.loads(done.stdout)

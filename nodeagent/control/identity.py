@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,16 +51,17 @@ def load(state_dir: Path) -> Identity | None:
         )
     first = text.partition("\n")[0]
     try:
-        facts = json.loads(first.removeprefix(MARK))
-        return Identity(
-            serial=facts["serial"],
-            issuer=facts["issuer"],
-            issued=datetime.fromisoformat(facts["issued"]),
-            not_after=datetime.fromisoformat(facts["notAfter"]),
-        )
+        return _read(json.loads(first.removeprefix(MARK)))
     except (ValueError, KeyError, TypeError) as error:
         hint = "run `causeway join` again"
         raise InvalidInput(f"{path} is not what joining wrote: {error}", hint=hint) from error
+
+
+def _read(facts: Mapping[str, Any]) -> Identity:
+    issued, not_after = (datetime.fromisoformat(facts[name]) for name in ("issued", "notAfter"))
+    if issued.tzinfo is None or not_after.tzinfo is None:
+        raise ValueError("a time has no zone")
+    return Identity(serial=facts["serial"], issuer=facts["issuer"], issued=issued, not_after=not_after)
 
 
 def key_and_certificate(state_dir: Path) -> tuple[str, str]:
@@ -78,26 +79,35 @@ def key_and_certificate(state_dir: Path) -> tuple[str, str]:
 
 def save(state_dir: Path, key: str, answer: Mapping[str, Any]) -> Identity:
     """Keep what the control plane has answered: first what is to be trusted, then what is to be shown. Raises InvalidInput for an answer that is
-    none, Unavailable when the disk refuses."""
+    none (what there is to show stays), Unavailable when the disk refuses."""
     try:
         facts = {name: str(answer[name]) for name in ("serial", "issuer", "issued", "notAfter")}
         bundle, certificate = str(answer["bundle"]), str(answer["certificate"])
-    except (KeyError, TypeError) as error:
+        found = _read(facts)
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput("the control plane gave no certificate", hint="is its release older?") from error
     save_bundle(state_dir, bundle)
-    _write(state_dir / FILE, f"{MARK}{json.dumps(facts)}\n{key}{certificate}")
-    found = load(state_dir)
-    assert found is not None
+    _write(state_dir / FILE, f"{MARK}{json.dumps(facts)}\n{key}{certificate}", _must_be_shown)
     return found
 
 
 def save_bundle(state_dir: Path, bundle: str) -> None:
     """Trust other roots. Raises InvalidInput for what holds none (what is there stays), Unavailable when the disk refuses."""
+    _write(state_dir / CA_FILE, bundle, _must_be_trusted)
+
+
+def _must_be_trusted(path: Path) -> None:
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError as error:
         raise InvalidInput(f"the trust bundle holds no certificates: {error}") from error
-    _write(state_dir / CA_FILE, bundle)
+
+
+def _must_be_shown(path: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise InvalidInput(f"the certificate that was given does not belong to the key: {error}") from error
 
 
 def trust_digest(state_dir: Path) -> str:
@@ -122,14 +132,16 @@ def context(state_dir: Path, *, shows: bool = True) -> ssl.SSLContext:
     return made
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, check: Callable[[Path], None]) -> None:
+    """Replace a file by what has passed a check. Raises InvalidInput, Unavailable; what was there stays then."""
     fresh = path.with_name(path.name + ".new")
     try:
         fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(text.encode("utf-8", "replace"))
             file.flush()
             os.fsync(file.fileno())
+        check(fresh)
         fresh.replace(path)
     except OSError as error:
         raise Unavailable(f"{path} cannot be written: {error.strerror}", hint="is the disk full?") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from federation import wire
-from federation.errors import CausewayError
+from federation.errors import CausewayError, InvalidInput
 from nodeagent.control import csr, identity
 from nodeagent.pace import Backoff, Clock
 
@@ -60,20 +60,25 @@ class Renewal:
         self._note = note
         self._due = self._due_at(found)
         self._untold: wire.Trust | None = None
+        self._known = (clock.now(), clock.monotonic(), channel.skew_seconds)
+        """The control plane's clock and our monotonic one, when the difference between the clocks was told last, and that."""
+        self._is_unconfirmed = False
+        """What is trusted has changed, and the control plane does not know that yet."""
         self._woken = asyncio.Event()
         channel.on_trust = self._hear
 
     async def watch(self, _retry: Callable[[], None] = lambda: None) -> None:
-        """For ever."""
+        """For ever. What is to be trusted is kept first, and its keeping told last: who cannot tell it may have to renew before."""
         backoff, said = Backoff(self._clock), ""
         while True:
             self._note(certificate_expires=self.identity.not_after, clock_skew_seconds=self._skew())
             try:
                 await self._take_trust()
-                if self._clock.now() >= self._due:
+                if self._now() >= self._due:
                     await self._renew()
+                await self._confirm_trust()
                 backoff.reset()
-                said, pause = "", min(LOOK_SECONDS, max((self._due - self._clock.now()).total_seconds(), 0))
+                said, pause = "", self._pause()
             except CausewayError as error:
                 pause = backoff.after(error)
                 if error.message != said:
@@ -86,23 +91,52 @@ class Renewal:
         self._untold = told
         self._woken.set()
 
+    def _now(self) -> datetime:
+        """By the control plane's clock, as far as it is known: the certificate's times are. Ours may be set wrong, or be set anew; set back, it
+        must not keep a certificate from being renewed: as much time has passed as has passed."""
+        skew, passed = self._channel.skew_seconds, self._clock.monotonic()
+        now = self._clock.now() + timedelta(seconds=skew or 0.0)
+        if skew != self._known[2]:
+            self._known = (now, passed, skew)
+        known, at, _ = self._known
+        return max(now, known + timedelta(seconds=passed - at))
+
+    def _pause(self) -> float:
+        """Never none after all is well: a certificate that is due as soon as it comes would be asked for without end."""
+        left = (self._due - self._now()).total_seconds()
+        return min(LOOK_SECONDS, left) if left > 0 else LOOK_SECONDS
+
     async def _take_trust(self) -> None:
-        """What the stream told: trust it, say so, and move to the authority that signs now, not all nodes at once."""
+        """What the stream told: trust it, and move to the authority that signs now, not all nodes at once."""
         told = self._untold
         if told is None:
             return
-        await asyncio.to_thread(identity.save_bundle, self._state_dir, told.bundle)
+        try:
+            await asyncio.to_thread(identity.save_bundle, self._state_dir, told.bundle)
+        except InvalidInput as error:
+            LOG.warning("trust was not renewed", detail=error.message)
+            self._forget(told)
+            return
         self._channel.adopt()
-        await self._channel.confirm_trust(identity.trust_digest(self._state_dir))
+        self._is_unconfirmed = True
         LOG.info("trust was renewed", issuer=told.issuer)
         if told.issuer != self.identity.issuer:
-            later = self._clock.now() + timedelta(seconds=MOVE_SECONDS * self._clock.fraction())
+            later = self._now() + timedelta(seconds=MOVE_SECONDS * self._clock.fraction())
             self._due = min(self._due, later)
+        self._forget(told)
+
+    def _forget(self, told: wire.Trust) -> None:
         if self._untold is told:
             self._untold = None
 
+    async def _confirm_trust(self) -> None:
+        """Say what is trusted, when that is news."""
+        if self._is_unconfirmed:
+            await self._channel.confirm_trust(identity.trust_digest(self._state_dir))
+            self._is_unconfirmed = False
+
     async def _renew(self) -> None:
-        has_expired = self._clock.now() >= self.identity.not_after
+        has_expired = self._now() >= self.identity.not_after
         key, certificate = identity.key_and_certificate(self._state_dir)
         if has_expired:  # the same key: it is what proves that this is the node
             asked = await asyncio.to_thread(csr.request, key)

@@ -40,38 +40,55 @@ class State:
 
 
 class Replica:
-    """Applies the stream's messages; a transaction shows as a whole at its end."""
+    """Applies the messages of one stream to the state before it; a transaction shows as a whole at its end. A stream that does not go as
+    `federation.wire` says, so that a part of it might show as the whole, is refused."""
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self._reached: int | None = None
+        """The revision that the stream has come to; None: it has not begun."""
+        self._is_first = True
+        """The first transaction is not complete yet."""
         self._working = dict(state.documents)
         self._unread = list(state.unread)
         self._mentioned: set[Key] | None = None
         self._is_changed = False
 
     def take(self, message: wire.Message) -> State | None:
-        """The new state when the message completed one."""
+        """The new state when the message completed one. Raises InvalidInput for a message that cannot stand where it stands."""
         match message:
-            case wire.Begin(mode, _):
-                self._working, self._is_changed = dict(self.state.documents), False
-                self._mentioned = set() if mode == "snapshot" else None
-                self._unread = [] if mode == "snapshot" else list(self.state.unread)
+            case wire.Begin():
+                self._begin(message)
             case wire.Upsert(document):
+                self._must_have_begun()
                 self._upsert(document)
             case wire.Delete(kind, path):
+                self._must_have_begun()
                 self._is_changed |= self._working.pop((kind, path), None) is not None
                 if self._mentioned is not None:
                     self._mentioned.discard((kind, path))
             case wire.InSync(revision):
-                if self._mentioned is not None:
-                    for key in self._working.keys() - self._mentioned:
-                        del self._working[key]
-                        self._is_changed = True
-                    self._mentioned = None
                 return self._complete(revision)
             case wire.Commit(revision):
+                if self._is_first:
+                    raise InvalidInput("the stream commits before its first transaction is complete")
                 return self._complete(revision)
         return None
+
+    def _begin(self, message: wire.Begin) -> None:
+        is_snapshot = message.mode == "snapshot"
+        if not is_snapshot and self.state.resume_from is None:
+            raise InvalidInput("the stream resumes where there is nothing to resume from")
+        self._reached = message.revision if is_snapshot else self.state.revision
+        self._is_first = True
+        self._working, self._is_changed = dict(self.state.documents), False
+        self._mentioned = set() if is_snapshot else None
+        self._unread = [] if is_snapshot else list(self.state.unread)
+
+    def _must_have_begun(self) -> int:
+        if self._reached is None:
+            raise InvalidInput("the stream does not begin with its beginning")
+        return self._reached
 
     def _upsert(self, document: Document) -> None:
         try:
@@ -88,6 +105,14 @@ class Replica:
             self._mentioned.add(key)
 
     def _complete(self, revision: int) -> State:
+        if revision < (reached := self._must_have_begun()):
+            raise InvalidInput(f"the stream goes back from revision {reached} to {revision}")
+        self._reached, self._is_first = revision, False
+        if self._mentioned is not None:
+            for key in self._working.keys() - self._mentioned:
+                del self._working[key]
+                self._is_changed = True
+            self._mentioned = None
         documents = dict(self._working) if self._is_changed else self.state.documents
         self._is_changed = False
         self.state = State(revision=revision, documents=documents, unread=tuple(self._unread))

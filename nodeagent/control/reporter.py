@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from federation.errors import CausewayError
+from federation.errors import CausewayError, DriverError
 from nodeagent.pace import Backoff, Clock, Latest
 
 LOG = structlog.get_logger("agent")
@@ -50,15 +50,24 @@ class Reporter(Generic[T]):
             value = await self._due.take()
             self._told = [value]
             self._again.clear()
-            try:
-                await self._send(value)
-            except CausewayError as error:
-                self._became(error)
+            fault = await self._fault_of(value)
+            if fault is not None:
+                self._became(fault)
                 self._due.put_back(value)
-                await self._clock.wait(self._again, backoff.after(error))
+                await self._clock.wait(self._again, backoff.after(fault))
             else:
                 self._became(None)
                 backoff.reset()
+
+    async def _fault_of(self, value: T) -> CausewayError | None:
+        """Why it was not taken; None: it was."""
+        try:
+            await self._send(value)
+        except CausewayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - the top of the job: what cannot be told must not end the agent
+            return DriverError(f"it could not be sent: {error!r}")
+        return None
 
     def _became(self, fault: CausewayError | None) -> None:
         if (fault and fault.message) == (self.fault and self.fault.message):

@@ -209,3 +209,22 @@ async def test_one_replica_has_the_duties_and_another_takes_over(plane: ControlP
     await two.end()
     await one.round()
     assert one.epoch == first + 2, "at once: it was given up"
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)], ids=str)
+async def test_a_lease_by_a_clock_that_was_a_day_wrong_is_waited_for_no_longer_than_a_lease(
+    plane: ControlPlane, clock: Any, jump: timedelta
+) -> None:
+    one, two = Duties(plane.database, clock), Duties(plane.database, clock)
+    async with asyncio.timeout(10):
+        while plane.duties.epoch is None:  # noqa: ASYNC110 - it has its first round, and the next in ten seconds
+            await asyncio.sleep(0.01)
+    clock.seconds += 60
+    await one.round()
+    clock.seconds += jump.total_seconds()
+    await one.round()
+    assert one.epoch is not None, "it goes on"
+    clock.seconds -= jump.total_seconds()  # it is put right, and the holder is gone
+    clock.seconds += leases.LIFE.total_seconds() + 1
+    await two.round()
+    assert two.epoch == one.epoch + 1

@@ -146,6 +146,8 @@ WAYS: list[Callable[[list[World]], Steps]] = [
 def led(path: list[World], way: Callable[[list[World]], Steps]) -> Desired:
     """What a decider says that has seen, and decided, every step."""
     replica, decider = Replica(State()), Decider(ME)
+    replica.take(wire.Begin("snapshot", 1))
+    replica.take(wire.InSync(1))
     decided = decider.decide(replica.state)
     for step in way(path):
         for message in step:

@@ -73,7 +73,7 @@ def take(
     certificate: Annotated[Path, typer.Option(help="Certificate of an intermediate that it signed (PEM).")],
     key: Annotated[Path, typer.Option(help="The intermediate's private key (PEM): ECDSA or Ed25519.")],
     data_dir: Annotated[Path, typer.Option(help="Of a causeway serve that has run.")] = Path("/var/lib/causeway/server"),
-    database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a PostgreSQL; empty: SQLite.")] = "",
+    database_url: Annotated[str, typer.Option(envvar="CAUSEWAY_DATABASE_URL", help="As of causeway serve; empty: SQLite in the data directory.")] = "",
 ) -> None:  # fmt: skip
     """Put a customer's authority beside the one that signs, on the machine of the control plane: then rotate to it by --step issue."""
     from controlplane.clock import SystemClock

@@ -177,3 +177,53 @@ async def test_counts_name_policies_and_rules_and_leave_out_ends_of_tiers() -> N
         "bytes": 300,
     }
     assert (asked[0].url.path, json.loads(asked[0].content)) == ("/agent/v1/counts", {"counts": [told]})
+
+
+async def test_a_stream_may_say_what_it_likes_and_is_lost_with_one_clear_error() -> None:
+    for said in (b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"\x00\n", b"\n", b"<html>\n"):
+        lines = Lines([wire.encode(wire.Begin("snapshot", 1)), said, wire.encode(wire.InSync(1))])
+        stream = channel_to(lambda _, lines=lines: httpx.Response(200, stream=lines)).messages(None)
+        assert await anext(stream) == wire.Begin("snapshot", 1)
+        with pytest.raises(InvalidInput):
+            await anext(stream)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[1]", b"", b"[" * 100_000, b"\xff", b"null"])
+async def test_an_answer_that_is_no_certificate_is_a_way_of_being_away(body: bytes) -> None:
+    channel = channel_to(lambda _: httpx.Response(201, content=body))
+    with pytest.raises(Unavailable, match="is no JSON"):
+        await channel.renew("request")
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"detail": "\\ud800\\u0000"}', b'{"detail": {"a": 1}}', b"x" * 9_000_000]
+)
+async def test_a_refusal_with_a_strange_body_is_a_refusal_still(body: bytes) -> None:
+    with pytest.raises(CausewayError) as caught:
+        await channel_to(lambda _: httpx.Response(403, content=body)).report(1, ())
+    caught.value.message.encode()
+    assert len(caught.value.message) < 3000
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 99 Foo 2026", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "x", ""]
+)
+async def test_a_date_that_is_none_is_passed_over(date: str) -> None:
+    channel = channel_to(lambda _: httpx.Response(204, headers={"date": date}))
+    await channel.report(1, ())
+    assert channel.skew_seconds is None
+
+
+async def test_a_report_is_text_that_the_control_plane_takes_and_has_room() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(204)
+
+    odd = ("Cluster \ud800", "unreadable", "a\x00b")
+    await channel_to(answer).report(1, (odd, *[("k", "r", "m" * 1000)] * 20_000))
+    told = json.loads(asked[0].content)["faults"]
+    assert told[0] == {"key": "Cluster \ufffd", "reason": "unreadable", "message": "a\ufffdb"}
+    assert len(asked[0].content) < 8 << 20
+    assert told[-1]["message"] == f"{20_001 - len(told) + 1} more faults: see causeway agent status"

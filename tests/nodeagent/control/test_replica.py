@@ -16,8 +16,17 @@ def cluster(name: str, **spec: Any) -> dict[str, Any]:
 ONE, TWO = cluster("one", prefixes=["10.1.0.0/16"]), cluster("two", prefixes=["10.2.0.0/16"])
 
 
+def begun(start: State) -> Replica:
+    """At a stream that is in sync with a state."""
+    replica = Replica(start)
+    replica.take(wire.Begin("resume" if start.revision else "snapshot", start.revision))
+    replica.take(wire.InSync(start.revision))
+    return replica
+
+
 def told(*messages: wire.Message, start: State | None = None) -> State:
-    replica = Replica(start or State())
+    is_whole = isinstance(messages[0], wire.Begin)
+    replica = Replica(start or State()) if is_whole else begun(start or State())
     for message in messages:
         replica.take(message)
     return replica.state
@@ -49,6 +58,41 @@ def test_a_connection_lost_in_a_transaction_leaves_the_state_before_it() -> None
         for message in (*half, wire.Upsert(TWO), wire.Begin("resume", 2), wire.InSync(2)):
             cut.take(message)
         assert names(cut.state) == {"one"}
+
+
+START = State(revision=5, documents={("Cluster", "one"): ONE})
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([wire.Upsert(TWO)], "does not begin"),
+        ([wire.Delete("Cluster", "one")], "does not begin"),
+        ([wire.InSync(6)], "does not begin"),
+        ([wire.Commit(6)], "before its first"),
+        ([wire.Begin("snapshot", 6), wire.Upsert(TWO), wire.Commit(6)], "before its first"),
+        ([wire.Begin("resume", 6), wire.Upsert(TWO), wire.Commit(6)], "before its first"),
+        ([wire.Begin("resume", 6), wire.Upsert(TWO), wire.InSync(4)], "goes back from revision 5 to 4"),
+        ([wire.Begin("snapshot", 6), wire.Upsert(TWO), wire.InSync(5)], "goes back from revision 6 to 5"),
+        ([wire.Begin("resume", 6), wire.InSync(6), wire.Upsert(TWO), wire.Commit(5)], "goes back"),
+        ([wire.Begin("resume", 6), wire.InSync(6), wire.Begin("snapshot", 7), wire.Commit(7)], "before"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_does_not_go_as_it_should_is_refused_and_shows_nothing_of_it(
+    messages: list[wire.Message], said: str
+) -> None:
+    replica = Replica(START)
+    for message in messages[:-1]:
+        replica.take(message)
+    with pytest.raises(InvalidInput, match=said):
+        replica.take(messages[-1])
+    assert replica.state.documents is START.documents
+
+
+def test_what_is_not_a_whole_is_not_taken_for_one() -> None:
+    for nothing in (State(), State(revision=5, unread=("a line",))):
+        with pytest.raises(InvalidInput, match="nothing to resume from"):
+            Replica(nothing).take(wire.Begin("resume", 5))
 
 
 def test_deleting_what_is_not_there_and_deleting_in_a_snapshot_are_fine() -> None:
@@ -102,9 +146,13 @@ def test_an_upsert_that_names_no_object_costs_that_line_and_is_reported(bad: dic
 
 
 def test_after_an_unread_line_only_a_snapshot_heals() -> None:
-    state = told(wire.Begin("snapshot", 1), wire.Upsert({}), wire.Upsert({}), wire.InSync(1))
+    replica = Replica(State())
+    for message in (wire.Begin("snapshot", 1), wire.Upsert({}), wire.Upsert({}), wire.InSync(1)):
+        replica.take(message)
+    state = replica.state
     assert (len(state.unread), state.resume_from) == (1, None)
-    later = told(wire.Upsert(ONE), wire.Commit(2), start=state)
+    replica.take(wire.Upsert(ONE))
+    later = replica.take(wire.Commit(2)) or State()
     assert (later.unread, later.resume_from) == (state.unread, None)
     healed = told(wire.Begin("snapshot", 3), wire.Upsert(ONE), wire.InSync(3), start=later)
     assert (healed.unread, healed.resume_from) == ((), 3)

@@ -1,0 +1,5 @@
+"""Real PostgreSQL servers."""
+
+from tests.controlplane.conftest import make_server
+
+__all__ = ["make_server"]
