@@ -30,10 +30,11 @@ class RelayCertificates:
     async def session_of(self, certificate: str) -> NodeSession:
         """Which node of this relay's cluster shows a certificate. Raises Unavailable, Unauthenticated, Forbidden."""
         self.must_serve()
-        session = await self._sessions.session_of(certificate)
+        _, session = self._sessions.read(certificate)
         if not session.node or session.cluster != self._cluster:
             said = f"this relay serves nodes of {self._cluster}, not {session.cluster}/{session.node or session.relay}"
             raise Forbidden(said, hint="ask the control plane, or a relay of that cluster")
+        await self._sessions.must_stand(session)
         self._shown[session.serial] = written(certificate)
         self._shown.move_to_end(session.serial)
         while len(self._shown) > MOST_READ:

@@ -57,6 +57,7 @@ def join(
     if not client.server.startswith("https://"):
         raise InvalidInput("a relay needs TLS", hint="the control plane's https:// URL")
     must_be_safe(client, is_plain_allowed=False)
+    from api.relay.roots import Roots
     from nodeagent.control import csr, identity
 
     settings = kept.RelaySettings(server=client.server, cluster=cluster, name=name, state_dir=state_dir)
@@ -67,6 +68,7 @@ def join(
         kept.save(settings)
         answer = client.ask("POST", "/agent/v1/join", {**asked, "csr": made.csr})
         identity.save(state_dir, made.key, answer)
+        Roots(state_dir).take(client.ask("GET", "/api/v1/ca"))
     except OSError as error:
         raise InvalidInput(f"{error.filename}: {error.strerror}") from error
     OUT.print(f"relay {cluster}/{name} has joined; now run: causeway relay run --state-dir {state_dir}", highlight=False)  # fmt: skip

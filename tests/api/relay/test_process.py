@@ -36,6 +36,14 @@ async def relay(centre: Serving) -> AsyncIterator[Relaying]:
         yield found
 
 
+@contextlib.asynccontextmanager
+async def talking(channel: HttpChannel) -> AsyncIterator[HttpChannel]:
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
 async def heard(channel: HttpChannel, since: int | None = None) -> list[wire.Message]:
     """A stream until it is in sync."""
     messages = []
@@ -137,8 +145,9 @@ async def test_a_nodes_certificate_is_of_no_use_as_a_relays(centre: Serving) -> 
     state = await centre.join("dc1", 10)
     async with relaying(state, centre.url) as false:
         node = await centre.join("aws1", 20)
-        with pytest.raises(Unavailable):  # it has no name that the node asks it by, and is no server
-            await heard(false.channel(node))
+        async with talking(false.channel(node)) as channel:
+            with pytest.raises(Unavailable):  # it has no name that the node asks it by, and is no server
+                await heard(channel)
 
 
 async def test_a_relay_of_another_cluster_learns_nothing_of_this_one(centre: Serving, relay: Relaying) -> None:  # fmt: skip
@@ -147,8 +156,9 @@ async def test_a_relay_of_another_cluster_learns_nothing_of_this_one(centre: Ser
     async with relaying(other, centre.url, "dc1", "r2") as found:  # it says that it is of dc1
         await found.until(lambda: found.plane.feed.has_state)
         assert not [k for k in found.plane.hub.objects if k.cluster == "dc1"]
-        with pytest.raises(Forbidden):
-            await centre.channel(other).report(1, ())
+        async with talking(centre.channel(other)) as channel:
+            with pytest.raises(Forbidden):
+                await channel.report(1, ())
 
 
 async def test_a_revocation_ends_a_stream_of_the_relay(centre: Serving, relay: Relaying) -> None:
@@ -268,7 +278,8 @@ async def test_a_new_node_joins_through_a_relay_and_the_control_plane_lets_it_in
     state = centre.folder / "n5"
     state.mkdir()
     identity.save(state, made.key, answer.json())
-    assert "Node n5" in objects(await heard(relay.channel(state)))
+    async with talking(relay.channel(state)) as channel:
+        assert "Node n5" in objects(await heard(channel))
     (used,) = [u for t in await centre.plane.list_join_tokens() for u in t.used if u.node == "n5"]
     assert used.source == "127.0.0.1"
 
