@@ -81,6 +81,9 @@ class Hub:
         self.log: deque[Transaction] = deque(maxlen=WINDOW)
         self.links: dict[ObjectKey, tuple[str, ...]] = {}
         """Names of the clusters that each link connects."""
+        self.newest: dict[str, int] = {}
+        """By kind: at which revision one of it changed last; what is missing has not since this started, at `loaded`."""
+        self.loaded = 0
         self.takers: list[Callable[[Transaction], None]] = []
         """Who is handed each transaction, after it was taken here."""
         self._subscribers: set[Subscriber] = set()
@@ -89,7 +92,7 @@ class Hub:
     def load(self, objects: Iterable[Held], revision: int) -> None:
         """Start from what stands at `revision`."""
         self.objects = {item.key: item for item in objects}
-        self.revision = revision
+        self.revision = self.loaded = revision
         self._sorted.clear()
         self._find_links(self.objects.values())
 
@@ -109,6 +112,10 @@ class Hub:
             self._sorted[kind] = keys
         return keys
 
+    def changed_at(self, kind: str) -> int:
+        """A revision that stays the same while nothing of a kind changes."""
+        return self.newest.get(kind, self.loaded)
+
     def replace(self, objects: Iterable[Held], revision: int) -> None:
         """Go to what stands at `revision`, the way there being unknown: what differs is published as one change, and nobody resumes across it."""
         standing = {item.key: item for item in objects}
@@ -127,6 +134,7 @@ class Hub:
         before = tuple(self.objects.get(item.key) for item in transaction.changes)
         transaction = replace(transaction, before=before)
         for item in transaction.changes:
+            self.newest[item.key.kind] = transaction.revision
             if item.document is None or item.key not in self.objects:
                 self._sorted.pop(item.key.kind, None)
             if item.document is None:

@@ -84,6 +84,8 @@ class Page:
 
     documents: tuple[dict[str, Any], ...]
     """As `federation.resources.codec.encode` gives them; shared, never to be changed."""
+    texts: tuple[bytes, ...]
+    """Their JSON."""
     revision: int
     continue_after: str = ""
     """Empty on the last page."""

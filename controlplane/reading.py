@@ -1,11 +1,13 @@
 """Lists and objects out of what the hub holds. Pure."""
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.hub import Hub
 from controlplane.intent import ListQuery, Page
+from federation import wire
 from federation.errors import InvalidInput
 from federation.resources.metadata import ObjectKey
 from federation.selectors import parse
@@ -19,11 +21,13 @@ def page(hub: Hub, query: ListQuery, reports: Reports, sees: Callable[[Mapping[s
     selector, fields = parse(query.label_selector), field_terms(query.field_selector)
     keys = hub.sorted_keys(query.kind)
     found: list[dict[str, Any]] = []
+    texts: list[bytes] = []
     last = ""
     for key in keys[_place(keys, query.continue_after) :]:
         if query.cluster not in ("", key.cluster) or query.namespace not in ("", key.namespace):
             continue
-        document = told(hub.objects[key].document or {}, key, reports)
+        item = hub.objects[key]
+        document = told(item.document or {}, key, reports)
         if sees is not None and not sees(document):
             continue
         if not selector.matches(document["metadata"].get("labels", {})) or not has_fields(document, fields):
@@ -31,10 +35,12 @@ def page(hub: Hub, query: ListQuery, reports: Reports, sees: Callable[[Mapping[s
         if len(found) == query.limit:
             break
         found.append(document)
+        is_as_stored = document is item.document
+        texts.append(wire.document_in(item.line) if is_as_stored else json.dumps(document).encode())
         last = f"{key.cluster}/{key.namespace}/{key.name}"
     else:
         last = ""
-    return Page(documents=tuple(found), revision=hub.revision, continue_after=last)
+    return Page(documents=tuple(found), texts=tuple(texts), revision=hub.revision, continue_after=last)
 
 
 def told(document: dict[str, Any], key: ObjectKey, reports: Reports) -> dict[str, Any]:

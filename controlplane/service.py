@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,6 +18,7 @@ from controlplane.clock import Clock
 from controlplane.duties import Duties
 from controlplane.fanout.streams import Before, Fanout, nothing
 from controlplane.feed import Feed
+from controlplane.gathering import Gathering
 from controlplane.hub import Hub
 from controlplane.intent import (
     Applied,
@@ -37,7 +38,7 @@ from controlplane.intent import (
 from controlplane.pki.certificates import Certificates, Lives
 from controlplane.store import enrolment, queries, requests
 from controlplane.store.access import audit
-from controlplane.store.counts import counts_of, store_counts
+from controlplane.store.counts import Told, counts_of, store_counts
 from controlplane.store.database import Connection, Database, current_revision, next_number, notify
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.access.rights import Right
@@ -90,6 +91,8 @@ class ControlPlane:
         self.access = Access(self.database, self.feed, clock, Bindings(self.hub), settings.oidc)
         self._reports: dict[tuple[str, str], tuple[int, str]] = {}
         self._reported = asyncio.Condition()
+        self._told = Gathering(self._keep_reports)
+        self._counted = Gathering(self._keep_counts)
         self._committed: dict[int, float] = {}
 
     @classmethod
@@ -105,6 +108,8 @@ class ControlPlane:
                     group.create_task(plane.feed.follow(), name="follow the change log"),
                     group.create_task(plane.fanout.go_on(), name="signs of life"),
                     group.create_task(plane.duties.go_on(), name="duties"),
+                    group.create_task(plane._told.go_on(), name="reports"),
+                    group.create_task(plane._counted.go_on(), name="counts"),
                 ]
                 try:
                     yield plane
@@ -260,15 +265,13 @@ class ControlPlane:
 
     async def report(self, session: NodeSession, report: NodeReport) -> None:
         """Keep what a node's kernel enforces."""
-        async with self.database.transaction() as connection:
-            await queries.store_report(connection, session, report, self.clock.now().isoformat())
-        async with self._reported:
-            self._reported.notify_all()
+        await self._told.put({(session.cluster, session.node): report})
 
     async def count(self, session: NodeSession, counts: Sequence[RuleCount]) -> None:
         """Keep what a node's kernel has counted of rules."""
-        async with self.database.transaction() as connection:
-            await store_counts(connection, session, counts)
+        if counts:
+            home = session.cluster, session.node
+            await self._counted.put({(*home, c.policy, c.section, c.rule): c for c in counts})
 
     async def rule_counts(self, kind: str, path: str, actor: Actor = PROCESS) -> tuple[tuple[RuleCount, ...], int]:  # fmt: skip
         """(sums by rule over all nodes, how many nodes told any). Raises NotFound or InvalidInput."""
@@ -294,6 +297,15 @@ class ControlPlane:
                 await self.feed.catch_up()
         except Unavailable as error:
             self.feed.lose(error)
+
+    async def _keep_reports(self, told: Mapping[tuple[str, str], NodeReport]) -> None:
+        now = self.clock.now().isoformat()
+        await self.database.run(lambda connection: queries.store_reports(connection, told, now))
+        async with self._reported:
+            self._reported.notify_all()
+
+    async def _keep_counts(self, told: Told) -> None:
+        await self.database.run(lambda connection: store_counts(connection, told))
 
     async def _work(self, actor: Actor, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """One command: one transaction, one revision, in the feed before it returns."""

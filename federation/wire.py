@@ -78,6 +78,14 @@ class Trust:
 Message = Begin | Upsert | Delete | Commit | InSync | Trust
 
 
+UPSERT_HEAD, UPSERT_TAIL = b'{"op":"upsert","object":', b"}\n"
+
+
+def document_in(line: bytes) -> bytes:
+    """The JSON of the document in an Upsert's line, as it was encoded once."""
+    return line[len(UPSERT_HEAD) : -len(UPSERT_TAIL)]
+
+
 def encode(message: Message) -> bytes:
     """One line, ending in a newline."""
     match message:

@@ -68,6 +68,7 @@ IDEMPOTENCY = {
     "name": "Idempotency-Key", "in": "header", "description": "a request of this name is carried out once, however often it is sent within a day",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$"},
 }  # fmt: skip
+UNCHANGED: dict[str, Any] = {"304": {"description": "as If-None-Match has it"}}
 IF_MATCH = {
     "name": "If-Match", "in": "header", "description": "ETag that must still stand", "schema": {"type": "string", "pattern": '^(\\*|"?[0-9]{1,18}"?)$'},
 }  # fmt: skip
@@ -104,7 +105,7 @@ def kind_route(kind: Kind, handler: str, in_path: list[dict[str, Any]]) -> dict[
     match handler:
         case "listed":
             responses = answers("200", many, "403", "410", "422", also=["application/x-ndjson"])
-            return {"parameters": LIST_QUERY, "responses": responses}
+            return {"parameters": LIST_QUERY, "responses": responses | UNCHANGED}
         case "created":
             return {
                 "parameters": [DRY_RUN, IDEMPOTENCY],
@@ -112,8 +113,7 @@ def kind_route(kind: Kind, handler: str, in_path: list[dict[str, Any]]) -> dict[
                 "responses": answers("201", one, "400", "403", "404", "409", "413", "422"),
             }
         case "read":
-            unchanged = {"304": {"description": "as If-None-Match has it"}}
-            return {"parameters": in_path, "responses": answers("200", one, "403", "404", "422") | unchanged}
+            return {"parameters": in_path, "responses": answers("200", one, "403", "404", "422") | UNCHANGED}
         case "replaced" | "patched":
             taken = (
                 one if handler == "replaced" else {"type": "object", "description": "RFC 7396 merge patch"}

@@ -1,6 +1,9 @@
 """Routes of every registered kind: list, watch, create, read, replace, patch, delete; and bulk. No code per kind."""
 
+import hashlib
+import json
 import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +25,11 @@ from api.rest.descriptions import APPLY, DELETE, KINDS_OF, ROLLOUT, VERSION
 from api.rest.openapi import LIST_QUERY, kind_route
 from api.rest.watching import filtered, lines
 from controlplane.access.actor import Actor
-from controlplane.intent import Applied, Change, ListQuery, Verb
+from controlplane.intent import Applied, Change, ListQuery, Page, Verb
+from controlplane.service import ControlPlane
 from controlplane.store.queries import key_of_path
 from federation.access.rights import Right
-from federation.access.scopes import Place
+from federation.access.scopes import Place, bounds_told
 from federation.errors import Fault, InvalidInput, NotFound, shown
 from federation.kinds.registry import KINDS
 from federation.resources.codec import decode, encode
@@ -35,6 +39,8 @@ from federation.resources.metadata import ObjectKey, Scope
 
 READ, ANYBODY, PUBLIC = (Depends(require(p)) for p in (Right.READ, Permission.ANYBODY, Permission.PUBLIC))
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?", re.ASCII)
+PART = 200
+"""Documents that are sent at once."""
 HIDDEN = {"node": "-", "why": "a node that you may not see"}
 PATHS = {
     Scope.FEDERATION: "/{name}",
@@ -152,8 +158,30 @@ async def _list(request: Request, kind: Kind, actor: Actor) -> Response:
         events = filtered(plane.watch(kind.name, since), query, actor.sees)
         return StreamingResponse(lines(events), media_type="application/x-ndjson")
     page = await plane.list(query, actor)
+    headers = {"ETag": etag} if (etag := _list_etag(plane, kind, actor)) else {}
+    if etag and request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    if len(page.texts) <= PART:
+        return Response(b"".join([part async for part in _page(page)]), media_type="application/json", headers=headers)
+    return StreamingResponse(_page(page), media_type="application/json", headers=headers)
+
+
+def _list_etag(plane: ControlPlane, kind: Kind, actor: Actor) -> str:
+    """Of all that an actor may see of a kind; empty for nodes, whose reports come without a revision."""
+    if kind.name == "Node":
+        return ""
+    grants = sorted(json.dumps([grant.role, bounds_told(grant.bounds)]) for grant in actor.grants)
+    seen = hashlib.sha256("".join(grants).encode()).hexdigest()[:16]
+    return f'W/"{plane.hub.changed_at(kind.name)}-{seen}"'
+
+
+async def _page(page: Page) -> AsyncIterator[bytes]:
+    """A list's JSON, in parts: who reads slowly holds only what was not sent yet."""
     metadata = {"revision": page.revision, "continue": page.continue_after}
-    return JSONResponse({"kind": "List", "metadata": metadata, "items": list(page.documents)})
+    yield b'{"kind":"List","metadata":' + json.dumps(metadata).encode() + b',"items":['
+    for at in range(0, len(page.texts), PART):
+        yield (b"," if at else b"") + b",".join(page.texts[at : at + PART])
+    yield b"]}"
 
 
 async def _replace(request: Request, key: ObjectKey, document: Any, actor: Actor) -> Response:

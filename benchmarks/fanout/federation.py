@@ -72,16 +72,16 @@ async def _enrol(plane: ControlPlane, agents: int) -> list[str]:
     credentials: list[str] = []
 
     async def work(connection: Connection) -> None:
-        unit = UnitOfWork(
-            connection, await next_number(connection, "revision"), "benchmark", plane.clock.now().isoformat()
-        )
+        revision, now = await next_number(connection, "revision"), plane.clock.now().isoformat()
+        unit = UnitOfWork(connection, revision, inside("benchmark"), now)
         for number in range(len(credentials), min(len(credentials) + AT_ONCE, agents)):
             home, place = number % CLUSTERS, number // CLUSTERS
             request = JoinRequest(
                 token="", cluster=f"c{home}", node=f"n{place}", os="linux", addresses=(IPv4Address(0xC6120000 + number),),
                 pod_prefixes=(IPv4Network((int(_prefix(home).network_address) + 64 * place, 26)),),
             )  # fmt: skip
-            credentials.append(await enrolment.enrol(unit, request, plane.settings.tunnel_prefix))
+            await enrolment.enrol(unit, request, plane.settings.tunnel_prefix)
+            credentials.append(await enrolment.store_node_credential(connection, request.cluster, request.node))
 
     while len(credentials) < agents:
         await plane.database.run(work)

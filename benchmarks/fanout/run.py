@@ -13,12 +13,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fanout import federation
 from benchmarks.rows import Aim, Row, grown, show, write
+from tests.controlplane.postgres import Server
 
 AREA = "fanout"
 SIZES = (500, 1000, 2000, 4000, 8000)
@@ -26,6 +27,8 @@ CHANGES, BETWEEN = 20, 1.5
 """Changes that are measured, and seconds between them."""
 IDLE_SECONDS = 20
 AIM_SIZE = 5000
+REPLICATED = 2000
+"""Agents of two replicas, half of them each: servers, PostgreSQL and the crowd share the cores."""
 PATIENCE = 300
 KIB = 1024
 
@@ -58,6 +61,10 @@ def main(sizes: list[int]) -> None:
         found.append(measured(size))
         print(found[-1], flush=True)
     rows = list(rows_of(found))
+    for size in (min(s, REPLICATED) for s in sizes) if sizes else (REPLICATED,):
+        two = measured(size, replicas=2)
+        print(two, flush=True)
+        rows += [replace(row, name=f"two replicas on PostgreSQL: {row.name}", growth=None) for row in rows_of([two])]
     if sizes:
         show(AREA, rows)
     else:
@@ -94,48 +101,73 @@ def _row(name: str, unit: str, value: float, most: float | None, agents: int) ->
     )
 
 
-def measured(agents: int) -> Measured:
-    """One size, from an empty database."""
+def measured(agents: int, *, replicas: int = 1, changes: int = CHANGES, idle_seconds: float = IDLE_SECONDS) -> Measured:
+    """One size, from an empty database: SQLite of one replica, PostgreSQL of several. Figures of servers are sums."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite+aiosqlite:///{folder / 'intent.db'}"
+        if replicas > 1:
+            url = stack.enter_context(postgresql())
         _python("federation", url, str(agents), str(folder / "credentials"))
         certificate(folder)
-        port = _free_port()
-        server = stack.enter_context(
-            _started("server", str(port), url, str(folder / "cert.pem"), str(folder / "key.pem"))
-        )
-        token = server.stdout.readline().strip()
-        ask = _asker(folder, port, token)
-        alone = _memory(server.pid)
-        crowd = stack.enter_context(
-            _started("crowd", "127.0.0.1", str(port), str(folder / "cert.pem"), str(folder / "credentials"))
-        )
-        _, cold, first, losses = crowd.stdout.readline().split()
-        memory = (_memory(server.pid) - alone) / agents
-        before = _ticks(server.pid)
-        time.sleep(IDLE_SECONDS)  # noqa: TID251 - a measurement in the foreground
-        idle = (_ticks(server.pid) - before) / IDLE_SECONDS
-        writes, before = {}, _ticks(server.pid)
-        for number in range(CHANGES):
+        credentials = json.loads((folder / "credentials").read_text())
+        ports = [free_port() for _ in range(replicas)]
+        files = (str(folder / "cert.pem"), str(folder / "key.pem"))
+        servers = [stack.enter_context(_started("server", str(port), url, *files)) for port in ports]
+        tokens = [server.stdout.readline().strip() for server in servers]
+        ask = _asker(folder, ports[0], tokens[0])
+        alone = sum(_memory(server.pid) for server in servers)
+        crowds = []
+        for number, port in enumerate(ports):
+            part = folder / f"credentials-{number}"
+            part.write_text(json.dumps(credentials[number::replicas]))
+            crowds.append(stack.enter_context(_started("crowd", "127.0.0.1", str(port), files[0], str(part))))
+        ready = [crowd.stdout.readline().split() for crowd in crowds]
+        cold = max(float(words[1]) for words in ready)
+        first, losses = (sum(int(words[n]) for words in ready) for n in (2, 3))
+        memory = (sum(_memory(server.pid) for server in servers) - alone) / agents
+
+        def ticks() -> float:
+            return sum(_ticks(server.pid) for server in servers)
+
+        before = ticks()
+        time.sleep(idle_seconds)  # noqa: TID251 - a measurement in the foreground
+        idle = (ticks() - before) / idle_seconds
+        writes, before = {}, ticks()
+        for number in range(changes):
             began = time.monotonic()
             writes[ask(federation.policy("p0", 9000 + number))] = began
             time.sleep(BETWEEN)  # noqa: TID251 - a measurement in the foreground
-        spent = _ticks(server.pid) - before - idle * (BETWEEN * CHANGES)
-        told = json.loads(crowd.communicate("\n", timeout=60)[0])
-        times = {int(revision): listed for revision, listed in told["times"].items()}
+        spent = ticks() - before - idle * (BETWEEN * changes)
+        told = [json.loads(crowd.communicate("\n", timeout=60)[0]) for crowd in crowds]
+        times: dict[int, list[float]] = {}
+        for one in told:
+            for revision, listed in one["times"].items():
+                times.setdefault(int(revision), []).extend(listed)
         late = [at - began for revision, began in writes.items() for at in times.get(revision, ())]
+        losses += sum(one["losses"] for one in told)
         missing = [revision for revision in writes if len(times.get(revision, ())) < agents]
         if missing:
-            raise RuntimeError(
-                f"of revisions {missing} not every agent has heard within {BETWEEN} s: {told['losses']} losses"
-            )
+            raise RuntimeError(f"of revisions {missing} not every agent has heard within {BETWEEN} s: {losses} losses")
         late.sort()
         latencies = {"p50": statistics.median(late), "p99": late[int(len(late) * 0.99)], "last": late[-1]}
         return Measured(
-            agents=agents, cold=float(cold), first=int(first) / agents, latencies=latencies, per_change=spent / CHANGES, idle=idle, memory=memory / KIB,
-            bytes=told["bytes"] / agents / CHANGES, losses=int(losses) + told["losses"],
+            agents=agents, cold=cold, first=first / agents, latencies=latencies, per_change=spent / changes, idle=idle, memory=memory / KIB,
+            bytes=sum(one["bytes"] for one in told) / agents / changes, losses=losses,
         )  # fmt: skip
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A real server without fsync, as the tests have; its URL."""
+    with tempfile.TemporaryDirectory(prefix="causeway-pg-") as folder:
+        server = Server(Path(folder))
+        server.make()
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
 
 
 def certificate(folder: Path) -> None:
@@ -197,7 +229,8 @@ def _started(module: str, *words: str) -> Iterator[Any]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """That nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,44 +1,46 @@
 """What nodes have counted of policies' rules: the newest word of each node, summed when somebody asks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.intent import NodeSession, RuleCount
+from controlplane.intent import RuleCount
 from controlplane.store import tables as t
 from federation.resources.metadata import ObjectKey
 
 KEY = ("policy", "section", "rule", "cluster", "node")
+AT_ONCE = 1000
+"""Names in a statement: databases take some 32,000 parameters."""
 
 
-async def store_counts(
-    connection: AsyncConnection, session: NodeSession, counts: Sequence[RuleCount]
-) -> None:
-    """Keep a node's newest totals. Those of policies that are gone are passed over: the node has not heard of it yet."""
-    standing = await _standing(connection, {count.policy for count in counts})
-    rows = {
-        (count.policy, count.section, count.rule): {
-            "policy": str(count.policy),
-            "section": count.section,
-            "rule": count.rule,
-            "cluster": session.cluster,
-            "node": session.node,
+Told = Mapping[tuple[str, str, ObjectKey, str, int], RuleCount]
+"""By cluster, node, policy, section and rule."""
+
+
+async def store_counts(connection: AsyncConnection, told: Told) -> None:
+    """Keep nodes' newest totals. Those of policies that are gone are passed over: their nodes have not heard of it yet."""
+    standing = await _standing(connection, {count.policy for count in told.values()})
+    rows = [
+        {
+            "policy": str(policy),
+            "section": section,
+            "rule": rule,
+            "cluster": cluster,
+            "node": node,
             "packets": count.packets,
             "bytes": count.bytes,
         }
-        for count in counts
-        if count.policy in standing
-    }
+        for (cluster, node, policy, section, rule), count in sorted(told.items(), key=lambda item: item[0])
+        if policy in standing
+    ]
     if not rows:
         return
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(t.rule_counts)
     newest = {name: insert.excluded[name] for name in ("packets", "bytes")}
-    await connection.execute(
-        insert.on_conflict_do_update(index_elements=KEY, set_=newest), list(rows.values())
-    )
+    await connection.execute(insert.on_conflict_do_update(index_elements=KEY, set_=newest), rows)
 
 
 async def counts_of(connection: AsyncConnection, policy: ObjectKey) -> tuple[tuple[RuleCount, ...], int]:
@@ -64,7 +66,10 @@ async def counts_of(connection: AsyncConnection, policy: ObjectKey) -> tuple[tup
 async def _standing(connection: AsyncConnection, policies: set[ObjectKey]) -> set[ObjectKey]:
     c = t.resources.c
     names = [(key.kind, key.cluster, key.namespace, key.name) for key in policies]
-    found = select(c.kind, c.cluster, c.namespace, c.name).where(
-        tuple_(c.kind, c.cluster, c.namespace, c.name).in_(names)
-    )
-    return {ObjectKey(*row) for row in await connection.execute(found)}
+    found: set[ObjectKey] = set()
+    for at in range(0, len(names), AT_ONCE):
+        statement = select(c.kind, c.cluster, c.namespace, c.name).where(
+            tuple_(c.kind, c.cluster, c.namespace, c.name).in_(names[at : at + AT_ONCE])
+        )
+        found |= {ObjectKey(*row) for row in await connection.execute(statement)}
+    return found

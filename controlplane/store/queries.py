@@ -1,6 +1,7 @@
 """Reading the store, and the few writes that make no revision."""
 
 import json
+from collections.abc import Mapping
 from itertools import groupby
 
 from sqlalchemy import and_, delete, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.hub import Held, Transaction, held
-from controlplane.intent import JoinToken, NodeReport, NodeSession, TokenBounds, TokenUse
+from controlplane.intent import JoinToken, NodeReport, TokenBounds, TokenUse
 from controlplane.store import tables as t
 from federation.errors import InvalidInput
 from federation.kinds.registry import BY_NAME
@@ -90,15 +91,18 @@ async def reports(connection: AsyncConnection) -> dict[tuple[str, str], tuple[in
     return {(r.cluster, r.node): (int(r.revision), r.at) for r in rows}
 
 
-async def store_report(
-    connection: AsyncConnection, session: NodeSession, report: NodeReport, now: str
+async def store_reports(
+    connection: AsyncConnection, told: Mapping[tuple[str, str], NodeReport], now: str
 ) -> None:
-    """Keep a node's newest report; one statement, for two replicas may take its first two reports at once."""
+    """Keep nodes' newest reports, by cluster and node; one statement, for two replicas may take the first two of one node at once."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = {"cluster": session.cluster, "node": session.node}
-    values = {"revision": report.revision, "faults": json.dumps(report.faults), "at": now}
-    insert = dialect.insert(t.node_reports).values(**row, **values)
-    await connection.execute(insert.on_conflict_do_update(index_elements=list(row), set_=values))
+    rows = [
+        {"cluster": cluster, "node": node, "revision": report.revision, "faults": json.dumps(report.faults), "at": now}
+        for (cluster, node), report in sorted(told.items(), key=lambda item: item[0])
+    ]  # fmt: skip
+    insert = dialect.insert(t.node_reports)
+    newest = {name: insert.excluded[name] for name in ("revision", "faults", "at")}
+    await connection.execute(insert.on_conflict_do_update(index_elements=["cluster", "node"], set_=newest), rows)  # fmt: skip
 
 
 async def join_tokens(connection: AsyncConnection) -> tuple[JoinToken, ...]:

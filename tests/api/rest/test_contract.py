@@ -193,3 +193,27 @@ async def test_a_reader_does_not_wait_for_a_writer(plane: ControlPlane, api: htt
             listed = (await api.get("/api/v1/tiers")).json()["items"]
     assert [item["metadata"]["name"] for item in listed] == ["a"]
     assert json.dumps(listed)
+
+
+async def test_a_list_that_has_not_changed_is_not_sent_again(api: httpx.AsyncClient) -> None:
+    url = "/api/v1/tiers"
+    await api.post("/api/v1/apply", json={"items": [tier(f"t{n}") for n in range(450)]})
+    first = await api.get(url, params={"limit": 5000})
+    assert [item["metadata"]["name"] for item in first.json()["items"]] == sorted(f"t{n}" for n in range(450))
+    same = {"If-None-Match": first.headers["etag"]}
+    again = await api.get(url, params={"limit": 5000}, headers=same)
+    assert (again.status_code, again.content) == (304, b"")
+    cluster = {"apiVersion": "causeway.dev/v1", "kind": "Cluster", "metadata": {"name": "dc1"}, "spec": {"prefixes": ["10.10.0.0/16"]}}  # fmt: skip
+    await api.post("/api/v1/clusters", json=cluster)
+    assert (await api.get(url, params={"limit": 5000}, headers=same)).status_code == 304, "of another kind"
+    await api.delete("/api/v1/tiers/t7")
+    changed = await api.get(url, params={"limit": 5000}, headers=same)
+    assert changed.status_code == 200
+    assert len(changed.json()["items"]) == 449
+    assert "etag" not in (await api.get("/api/v1/nodes")).headers
+
+
+async def test_a_page_is_the_same_as_its_objects_read_one_by_one(api: httpx.AsyncClient) -> None:
+    await api.post("/api/v1/apply", json={"items": [tier("b"), tier("a")]})
+    listed = (await api.get("/api/v1/tiers")).json()["items"]
+    assert listed == [(await api.get(f"/api/v1/tiers/{name}")).json() for name in ("a", "b")]
