@@ -162,7 +162,9 @@ async def _list(request: Request, kind: Kind, actor: Actor) -> Response:
     if etag and request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     if len(page.texts) <= PART:
-        return Response(b"".join([part async for part in _page(page)]), media_type="application/json", headers=headers)
+        return Response(
+            b"".join([part async for part in _page(page)]), media_type="application/json", headers=headers
+        )
     return StreamingResponse(_page(page), media_type="application/json", headers=headers)
 
 

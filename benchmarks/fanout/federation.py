@@ -81,7 +81,9 @@ async def _enrol(plane: ControlPlane, agents: int) -> list[str]:
                 pod_prefixes=(IPv4Network((int(_prefix(home).network_address) + 64 * place, 26)),),
             )  # fmt: skip
             await enrolment.enrol(unit, request, plane.settings.tunnel_prefix)
-            credentials.append(await enrolment.store_node_credential(connection, request.cluster, request.node))
+            credentials.append(
+                await enrolment.store_node_credential(connection, request.cluster, request.node)
+            )
 
     while len(credentials) < agents:
         await plane.database.run(work)

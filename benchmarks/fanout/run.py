@@ -64,7 +64,10 @@ def main(sizes: list[int]) -> None:
     for size in (min(s, REPLICATED) for s in sizes) if sizes else (REPLICATED,):
         two = measured(size, replicas=2)
         print(two, flush=True)
-        rows += [replace(row, name=f"two replicas on PostgreSQL: {row.name}", growth=None) for row in rows_of([two])]
+        rows += [
+            replace(row, name=f"two replicas on PostgreSQL: {row.name}", growth=None)
+            for row in rows_of([two])
+        ]
     if sizes:
         show(AREA, rows)
     else:
@@ -101,7 +104,9 @@ def _row(name: str, unit: str, value: float, most: float | None, agents: int) ->
     )
 
 
-def measured(agents: int, *, replicas: int = 1, changes: int = CHANGES, idle_seconds: float = IDLE_SECONDS) -> Measured:
+def measured(
+    agents: int, *, replicas: int = 1, changes: int = CHANGES, idle_seconds: float = IDLE_SECONDS
+) -> Measured:
     """One size, from an empty database: SQLite of one replica, PostgreSQL of several. Figures of servers are sums."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -148,7 +153,9 @@ def measured(agents: int, *, replicas: int = 1, changes: int = CHANGES, idle_sec
         losses += sum(one["losses"] for one in told)
         missing = [revision for revision in writes if len(times.get(revision, ())) < agents]
         if missing:
-            raise RuntimeError(f"of revisions {missing} not every agent has heard within {BETWEEN} s: {losses} losses")
+            raise RuntimeError(
+                f"of revisions {missing} not every agent has heard within {BETWEEN} s: {losses} losses"
+            )
         late.sort()
         latencies = {"p50": statistics.median(late), "p99": late[int(len(late) * 0.99)], "last": late[-1]}
         return Measured(

@@ -36,7 +36,9 @@ async def fill(url: str, endpoints: int) -> tuple[str, float]:
     """(token, endpoints a second)."""
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         actor = inside("benchmark")
-        node = document("Node", "n0", {"addresses": ["192.0.2.1"], "podPrefixes": ["10.0.0.0/9"]}, cluster="c0")
+        node = document(
+            "Node", "n0", {"addresses": ["192.0.2.1"], "podPrefixes": ["10.0.0.0/9"]}, cluster="c0"
+        )
         first = [document("Cluster", "c0", {"prefixes": ["10.0.0.0/8"]}), node]
         await plane.change(changes_of(first), actor=actor)
         began = time.perf_counter()

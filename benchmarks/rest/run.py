@@ -83,7 +83,16 @@ def _said(module: str, *words: str) -> str:
 
 @contextmanager
 def _serving(folder: Path, url: str, port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(folder / "server")]
+    command = [
+        sys.executable,
+        "-m",
+        "api.cli.main",
+        "serve",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--data-dir",
+        str(folder / "server"),
+    ]
     command += ["--database-url", url, "--insecure-http", "--rate", "1000000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -75,7 +75,7 @@ class Serving:
         state.mkdir(exist_ok=True, mode=0o700)
         await self.change("Relay", name, {"names": list(names)}, cluster=cluster)
         bounds = TokenBounds(role="relay", node=name)
-        token = await self.plane.create_join_token(cluster, 60, 1, actor="t", bounds=bounds)
+        token = await self.plane.create_join_token(cluster, 60, 1, actor=inside("t"), bounds=bounds)
         made = await asyncio.to_thread(csr.request)
         asked = JoinRequest(token=token.text, cluster=cluster, node=name, os="linux", addresses=(), pod_prefixes=(), role="relay")  # fmt: skip
         identity.save(state, made.key, answer_of(await self.plane.certificates.join(asked, made.csr)))

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from controlplane.access.actor import inside
 from controlplane.intent import Verb
 from controlplane.pki import x509
 from federation import wire
@@ -100,7 +101,7 @@ async def wrong_certificate(centre: Serving, kind: str) -> ssl.SSLContext:
             chain = x509.sign_node(authority.issuer, made.csr, facts.uris[0], facts.enrolment, now - 2 * hour, hour)  # fmt: skip
             chain += authority.intermediate
         case "revoked":
-            await centre.plane.certificates.revoke("dc1", "n1", actor="t")
+            await centre.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
         case "of a deleted node":
             await centre.change("Node", "n1", {}, Verb.DELETE, cluster="dc1")
         case "of an earlier enrolment":
@@ -173,7 +174,7 @@ async def test_a_revocation_ends_a_stream_of_the_relay(centre: Serving, relay: R
     async with asyncio.TaskGroup() as group:
         group.create_task(follow())
         await relay.until(lambda: relay.plane.fanout.size == 1)
-        await centre.plane.certificates.revoke("dc1", "n1", actor="t")
+        await centre.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
         async with asyncio.timeout(15):
             await ended.wait()
     await channel.close()
@@ -262,7 +263,7 @@ async def test_a_rotation_of_the_authority_goes_through_a_relay_to_its_nodes(cen
 
 
 async def test_a_new_node_joins_through_a_relay_and_the_control_plane_lets_it_in(centre: Serving, relay: Relaying) -> None:  # fmt: skip
-    token = await centre.plane.create_join_token("dc1", 60, 1, actor="t")
+    token = await centre.plane.create_join_token("dc1", 60, 1, actor=inside("t"))
     made = await asyncio.to_thread(csr.request)
     body: dict[str, Any] = {"cluster": "dc1", "node": "n5", "addresses": ["192.0.2.5"], "podPrefixes": ["10.10.5.0/24"], "token": token.text, "csr": made.csr}  # fmt: skip
     context = identity.context(centre.folder / "dc1-relay-r1", shows=False)

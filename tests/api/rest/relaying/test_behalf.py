@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.rest.relaying import behalf
+from controlplane.access.actor import inside
 from controlplane.intent import JoinRequest, Verb
 from controlplane.pki import x509
 from federation.errors import Forbidden, NotFound, Unauthenticated
@@ -73,7 +74,7 @@ async def test_a_relay_speaks_for_no_node_that_does_not_stand(server: Serving, k
     headers = header(node)
     match kind:
         case "revoked":
-            await server.plane.certificates.revoke("dc1", "n1", actor="t")
+            await server.plane.certificates.revoke("dc1", "n1", actor=inside("t"))
         case "deleted":
             await server.change("Node", "n1", {}, Verb.DELETE, cluster="dc1")
         case "self-signed":
@@ -136,7 +137,7 @@ async def test_a_relay_joins_by_a_token_of_its_role_after_it_was_declared(server
         from controlplane.intent import TokenBounds
 
         token = await server.plane.create_join_token(
-            "dc1", 60, 1, actor="t", bounds=TokenBounds(role=token_role)
+            "dc1", 60, 1, actor=inside("t"), bounds=TokenBounds(role=token_role)
         )
         asks = JoinRequest(token=token.text, cluster="dc1", node="r9", os="linux", addresses=(), pod_prefixes=(), role=role)  # fmt: skip
         await server.plane.certificates.join(asks, made.csr)
