@@ -44,7 +44,11 @@ class Disk:
         state, wrong = cache.load(self._folder / STATE)
         if wrong:
             LOG.warning("state was not used", detail=wrong)
+        if not state.revision:
+            return state
         replica = Replica(state)
+        for message in (wire.Begin("resume", state.revision), wire.InSync(state.revision)):
+            replica.take(message)  # journals go on where the state ends
         while (path := self._path(replica.state.revision)).exists():
             before = replica.state.revision
             _replay(replica, path)

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from api.rest import counting, nodes, problems
 from api.rest.answers import staleness
 from api.rest.authentication import Permission, require
+from api.rest.guard.limits import Limits, LimitSettings
+from api.rest.guard.requests import Guarded
 from api.rest.metrics import Measured
 from api.rest.trust import routes as trust
 from federation.errors import CausewayError
@@ -28,9 +30,11 @@ def relay_application(plane: Any) -> FastAPI:
     """The ASGI application that serves a relay's plane (`api.relay.plane.RelayPlane`), which its caller runs."""
     app = FastAPI(title="Causeway relay", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.plane = plane
+    app.state.limits = Limits(plane.clock, LimitSettings())
     app.state.metrics = _registry_of(plane)
     app.add_middleware(Measured, registry=app.state.metrics)
     app.add_middleware(staleness.Marked, plane=plane)
+    app.add_middleware(Guarded)
     app.add_exception_handler(CausewayError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(Exception, problems.on_error)
