@@ -21,7 +21,7 @@ from api.serve import StoppedServer, listener
 from api.tls import PeerProtocol
 from federation.errors import CausewayError, Conflict, InvalidInput
 from nodeagent.control import identity
-from nodeagent.pace import SystemClock
+from nodeagent.pace import Clock, SystemClock
 
 
 def run(settings: RelaySettings) -> int:
@@ -40,7 +40,7 @@ def run(settings: RelaySettings) -> int:
 
 async def _run(settings: RelaySettings) -> None:
     with listener(settings.listen) as opened:
-        async with serving(settings, opened) as (plane, server):
+        async with serving(settings, opened, SystemClock()) as (plane, server):
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
             host, port = opened.getsockname()[:2]
@@ -68,11 +68,13 @@ class RelayServer(StoppedServer):
 
 
 @asynccontextmanager
-async def serving(settings: RelaySettings, opened: socket.socket) -> AsyncIterator[tuple[RelayPlane, RelayServer]]:  # fmt: skip
+async def serving(
+    settings: RelaySettings, opened: socket.socket, clock: Clock
+) -> AsyncIterator[tuple[RelayPlane, RelayServer]]:
     """A relay that serves on a socket until the end of the block. Raises InvalidInput."""
     if identity.load(settings.state_dir) is None:
         raise InvalidInput("this relay has no certificate", hint="run: causeway relay join")
-    plane = RelayPlane(settings, SystemClock())
+    plane = RelayPlane(settings, clock)
     plane.load()
     tls = RelayTls(settings.state_dir, plane.upstream.roots)
     try:
@@ -86,6 +88,7 @@ async def serving(settings: RelaySettings, opened: socket.socket) -> AsyncIterat
         timeout_graceful_shutdown=1,
         lifespan="off",
         http=PeerProtocol,
+        proxy_headers=False,  # nodes speak to it without a proxy between
         ssl_context_factory=lambda _config, _default: tls.context,
     )
     server = RelayServer(config)

@@ -74,11 +74,11 @@ class Renewal:
             self._note(certificate_expires=self.identity.not_after, clock_skew_seconds=self._skew())
             try:
                 await self._take_trust()
-                if self._now() >= self._due:
+                if is_due := self._now() >= self._due:
                     await self._renew()
                 await self._confirm_trust()
                 backoff.reset()
-                said, pause = "", self._pause()
+                said, pause = "", self._pause(has_renewed=is_due)
             except CausewayError as error:
                 pause = backoff.after(error)
                 if error.message != said:
@@ -101,10 +101,10 @@ class Renewal:
         known, at, _ = self._known
         return max(now, known + timedelta(seconds=passed - at))
 
-    def _pause(self) -> float:
-        """Never none after all is well: a certificate that is due as soon as it comes would be asked for without end."""
+    def _pause(self, *, has_renewed: bool) -> float:
+        """Never none after a renewal: a certificate that is due as soon as it comes would be asked for without end. What became due meanwhile is."""
         left = (self._due - self._now()).total_seconds()
-        return min(LOOK_SECONDS, left) if left > 0 else LOOK_SECONDS
+        return LOOK_SECONDS if has_renewed and left <= 0 else min(LOOK_SECONDS, max(left, 0))
 
     async def _take_trust(self) -> None:
         """What the stream told: trust it, and move to the authority that signs now, not all nodes at once."""

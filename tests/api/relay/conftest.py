@@ -13,6 +13,7 @@ from api.relay.plane import RelayPlane
 from api.relay.settings import RelaySettings
 from nodeagent.control.client import HttpChannel
 from nodeagent.settings import Secret
+from tests.scenarios.conftest import EagerClock
 from tests.scenarios.serving import Serving, serving
 
 
@@ -46,5 +47,5 @@ async def until(holds: Callable[[], object], seconds: float = 15) -> None:
 async def relaying(state: Path, server: str, cluster: str = "dc1", name: str = "r1") -> AsyncIterator[Relaying]:  # fmt: skip
     settings = RelaySettings(server=server, cluster=cluster, name=name, state_dir=state)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with process.serving(settings, listener) as (plane, _):
+        async with process.serving(settings, listener, EagerClock()) as (plane, _):
             yield Relaying(plane, listener.getsockname()[1])
