@@ -78,7 +78,8 @@ def grown(rows: Iterable[tuple[float, Row]]) -> Iterator[Row]:
     first: tuple[float, float] | None = None
     for size, row in rows:
         first = first or (size, row.ours)
-        ratio = first[1] / row.ours if row.unit.endswith("/s") else row.ours / first[1]
+        above, below = (first[1], row.ours) if row.unit.endswith("/s") else (row.ours, first[1])
+        ratio = above / below if below else 1.0
         yield replace(row, growth=(ratio, size / first[0]))
 
 

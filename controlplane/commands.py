@@ -1,5 +1,6 @@
 """One change of one object inside a unit of work: verbs, compare-and-set, what users may not write."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from controlplane.access.actor import Actor
@@ -19,7 +20,7 @@ from federation.errors import (
 )
 from federation.kinds.registry import BY_NAME
 from federation.resources.codec import encode
-from federation.resources.metadata import AnyResource
+from federation.resources.metadata import AnyResource, ObjectKey
 
 ORDER = {name: index for index, name in enumerate(
     ("Cluster", "Node", "Endpoint", "Tier", "GlobalNetworkSet", "CiliumCIDRGroup", "Link")
@@ -31,6 +32,13 @@ def execution_order(change: Change) -> int:
     """Sort key of a bulk: creations from what is named to what names it, deletions the other way round."""
     place = ORDER.get(change.key.kind, len(ORDER))
     return 1000 - place if change.verb is Verb.DELETE else place
+
+
+def touched(change: Change) -> Iterator[ObjectKey]:
+    """What will surely be looked at."""
+    yield change.key
+    if change.resource is not None and change.key.kind == "Endpoint":
+        yield ObjectKey("Node", change.key.cluster, "", change.resource.spec.node)
 
 
 async def execute(work: UnitOfWork, change: Change) -> Outcome:

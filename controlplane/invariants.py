@@ -45,7 +45,7 @@ async def _dependents(work: UnitOfWork, resource: AnyResource) -> AsyncIterator[
     """Every resource that names this one."""
     name, home = resource.metadata.name, resource.metadata.cluster
     for kind, is_naming in DEPENDENTS.get(resource.kind, {}).items():
-        for other in await work.all_of(kind):
+        for other in await work.all_of(kind, holding=f'"{name}"'):
             if is_naming(other, name, home):
                 yield other
 
@@ -107,7 +107,7 @@ async def _endpoint(work: UnitOfWork, endpoint: AnyResource) -> AnyResource:
 
 async def collect_identity(work: UnitOfWork, number: int, leaving: ObjectKey) -> None:
     """Drop an identity when the endpoint that leaves it was its last."""
-    for endpoint in await work.all_of("Endpoint"):
+    for endpoint in await work.all_of("Endpoint", holding=f'"identity":{number}'):
         if endpoint.key != leaving and endpoint.status.identity == number:
             return
     await work.forget_identity(number)

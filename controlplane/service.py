@@ -152,6 +152,7 @@ class ControlPlane:
             ):
                 commands.must_see(actor, before)
                 raise _RolledBackError(before)
+            await unit.look_up(key for change in changes for key in commands.touched(change))
             order = sorted(range(len(changes)), key=lambda i: commands.execution_order(changes[i]))
             done: dict[int, Outcome] = {i: await commands.execute(unit, changes[i]) for i in order}
             applied = Applied(revision=unit.revision, outcomes=tuple(done[i] for i in range(len(changes))))
@@ -255,7 +256,7 @@ class ControlPlane:
             node = await unit.find(enrolment.node_key(session))
             if node is None:
                 raise Unauthenticated(f"node {session.cluster}/{session.node} was deleted", hint="join again")
-            for other in await unit.all_of("Node"):
+            for other in await unit.all_of("Node", holding=json.dumps(public_key)):
                 theirs = other.spec.wireguard
                 if other.key != node.key and theirs and theirs.public_key == public_key:
                     raise Conflict(f"{other.key} has this public key: every node makes its own")
@@ -314,7 +315,7 @@ class ControlPlane:
             revision = await next_number(connection, "revision")
             unit = UnitOfWork(connection, revision, actor, self.clock.now().isoformat())
             done = await work(unit)
-            await audit.append(connection, unit.deeds)
+            await unit.finish()
             await notify(connection)
             return revision, done
 

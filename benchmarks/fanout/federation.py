@@ -84,6 +84,7 @@ async def _enrol(plane: ControlPlane, agents: int) -> list[str]:
             credentials.append(
                 await enrolment.store_node_credential(connection, request.cluster, request.node)
             )
+        await unit.finish()
 
     while len(credentials) < agents:
         await plane.database.run(work)

@@ -233,7 +233,7 @@ def _started(module: str, *words: str) -> Iterator[Any]:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def free_port() -> int:

@@ -62,7 +62,7 @@ def measured(endpoints: int, database: str, seconds: float = SECONDS) -> Measure
         url = f"sqlite+aiosqlite:///{folder / 'intent.db'}"
         if database == "PostgreSQL":
             url = stack.enter_context(postgresql())
-        token, filled = _said("filling", url, str(endpoints)).split()
+        token, filled = _said("filling", url, str(endpoints)).splitlines()[-1].split()
         port = free_port()
         stack.enter_context(_serving(folder, url, port))
         rates, late = {}, {}

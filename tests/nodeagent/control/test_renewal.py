@@ -41,7 +41,8 @@ class Signer:
         times = {"issued": now.isoformat(), "notAfter": (now + life).isoformat()}
         return {"serial": str(len(self.given)), "issuer": "a", **times, "certificate": leaf + self.issuer.certificate, "bundle": self.root.certificate}  # fmt: skip
 
-    async def renew(self, request: str) -> dict[str, Any]:
+    async def renew(self, request: str, proof: str = "") -> dict[str, Any]:
+        assert proof
         self.given.append("renew")
         return self.answer(request)
 
