@@ -54,6 +54,8 @@ class ServeSettings:
     """Of nodes' certificates."""
     certificate_grace: timedelta = timedelta(days=14)
     """How long after its end a node's certificate may come back."""
+    needs_approval: bool = False
+    """New clusters wait for a second person."""
     oidc: OidcSettings | None = None
     """The identity provider of users; None: API tokens only."""
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -92,6 +94,7 @@ async def _serve(settings: ServeSettings) -> None:
         certificate_life=settings.certificate_life,
         certificate_grace=settings.certificate_grace,
         oidc=settings.oidc,
+        needs_approval=settings.needs_approval,
     )
     async with ControlPlane.open(wanted, clock) as plane, asyncio.TaskGroup() as group:
         tls = await _secured(plane, settings, sockets, clock) if settings.is_tls else None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
+from controlplane.access.actor import Actor
 from controlplane.store.unit_of_work import UnitOfWork
 from federation.doors.documents import (
     CALICO_KINDS,
@@ -14,8 +15,9 @@ from federation.doors.documents import (
     surroundings,
     without_services,
 )
-from federation.errors import Conflict, InvalidInput, NotFound, Overlap
+from federation.errors import Conflict, Forbidden, InvalidInput, NotFound, Overlap
 from federation.identities import security_labels
+from federation.kinds.cluster import ClusterStatus, is_waiting
 from federation.kinds.identity import IdentitySpec
 from federation.policy.conditions import enforceable, enforceable_host, enforceable_profile
 from federation.policy.hosts import profile_of
@@ -61,11 +63,47 @@ async def _cluster(work: UnitOfWork, cluster: AnyResource) -> AnyResource:
                         f"Cluster {cluster.metadata.name}: prefix {prefix} overlaps {taken} of cluster {other.metadata.name}",
                         hint="clusters need prefixes of their own in this release",
                     )
-    return cluster
+    standing = await work.find(cluster.key)
+    is_known = standing is not None and standing.spec.prefixes == cluster.spec.prefixes
+    return cluster if is_known or not work.needs_approval else _waiting(work, cluster)
+
+
+def _waiting(work: UnitOfWork, cluster: AnyResource) -> AnyResource:
+    """A cluster that takes part once another person says so."""
+    person = work.actor.person
+    said = f"asked for by {person}; another person approves: causeway cluster approve {cluster.metadata.name}"
+    condition = Condition(type="Approved", status="False", reason="Waits", message=said, since=work.now)
+    return replace(cluster, status=ClusterStatus(asked_by=person, conditions=(condition,)))
+
+
+def approved(cluster: AnyResource, actor: Actor, now: str) -> AnyResource:
+    """A cluster that waited, let in. Raises Conflict when it does not wait, Forbidden for who asked for it."""
+    if not is_waiting(cluster):
+        raise Conflict(f"{cluster.key} does not wait for anybody")
+    if actor.person == cluster.status.asked_by:
+        raise Forbidden(
+            f"{cluster.key} was asked for by {actor.person}", hint="another person has to approve it"
+        )
+    said = f"asked for by {cluster.status.asked_by}, approved by {actor.person}"
+    condition = Condition(type="Approved", status="True", reason="SecondPerson", message=said, since=now)
+    status = replace(cluster.status, approved_by=actor.person, conditions=(condition,))
+    return replace(cluster, status=status)
+
+
+def must_be_approved(cluster: AnyResource) -> None:
+    """Raises Conflict for a cluster that waits for a second person."""
+    if is_waiting(cluster):
+        name = cluster.metadata.name
+        raise Conflict(
+            f"Cluster {name} waits for a second person: {cluster.status.asked_by} asked for it",
+            hint=f"somebody else runs: causeway cluster approve {name}",
+        )
 
 
 async def _node(work: UnitOfWork, node: AnyResource) -> AnyResource:
     cluster = await _needed(work, ObjectKey("Cluster", "", "", node.metadata.cluster), node)
+    if await work.find(node.key) is None:
+        must_be_approved(cluster)
     for prefix in node.spec.pod_prefixes:
         if not any(prefix.version == p.version and prefix.subnet_of(p) for p in cluster.spec.prefixes):
             raise InvalidInput(
@@ -182,7 +220,7 @@ async def _of_cluster(work: UnitOfWork, resource: AnyResource) -> AnyResource:
 
 async def _link(work: UnitOfWork, link: AnyResource) -> AnyResource:
     for name in link.spec.clusters:
-        await _needed(work, ObjectKey("Cluster", "", "", name), link)
+        must_be_approved(await _needed(work, ObjectKey("Cluster", "", "", name), link))
     return link
 
 

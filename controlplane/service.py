@@ -35,6 +35,7 @@ from controlplane.intent import (
     RuleCount,
     TokenBounds,
 )
+from controlplane.invariants import approved, must_be_approved
 from controlplane.pki.certificates import Certificates, Lives
 from controlplane.store import enrolment, queries, requests
 from controlplane.store.access import audit
@@ -64,6 +65,8 @@ class Settings:
     """Of nodes."""
     certificate_grace: timedelta = timedelta(days=14)
     """How long after its end a certificate's key may ask for a new one, unless the node was revoked."""
+    needs_approval: bool = False
+    """A new cluster, or other prefixes of one, wait for a second person."""
     oidc: OidcSettings | None = None
     """Whose tokens are taken, beside API tokens; None: nobody's."""
 
@@ -192,7 +195,7 @@ class ControlPlane:
     async def create_join_token(self, cluster: str, ttl_seconds: int, uses: int, *, actor: Actor, bounds: TokenBounds = TokenBounds()) -> JoinToken:  # fmt: skip
         """A token for nodes of one cluster, which must exist. Raises Forbidden."""
         actor.must(Right.NETWORK, Place(cluster=cluster), f"let nodes into {cluster}")
-        await self.get(ObjectKey("Cluster", "", "", cluster))
+        must_be_approved(await self.get(ObjectKey("Cluster", "", "", cluster)))
         asked = JoinToken(
             id="", cluster=cluster, expires="", uses_left=uses, bounds=bounds, created_by=actor.name
         )
@@ -202,6 +205,20 @@ class ControlPlane:
             deed = actor.did(now.isoformat(), "jointoken.create", f"{token.id} for {cluster}")
             await audit.append(connection, [deed])
         return token
+
+    async def approve_cluster(self, name: str, *, actor: Actor) -> AnyResource:
+        """Let a cluster in that another person asked for. Raises NotFound, Forbidden, Conflict when it does not wait."""
+        key = ObjectKey("Cluster", "", "", name)
+        actor.must(Right.NETWORK, Place(cluster=name), f"approve {key}")
+
+        async def work(unit: UnitOfWork) -> AnyResource:
+            standing = await unit.find(key)
+            if standing is None:
+                raise NotFound(f"{key} does not exist")
+            unit.did("cluster.approve", str(key))
+            return await unit.write(approved(standing, actor, unit.now))
+
+        return await self._work(actor, work)
 
     async def list_join_tokens(self, actor: Actor = PROCESS) -> tuple[JoinToken, ...]:
         """All of clusters that the actor may let nodes into, without their secrets."""
@@ -314,6 +331,7 @@ class ControlPlane:
         async def whole(connection: Connection) -> tuple[int, T]:
             revision = await next_number(connection, "revision")
             unit = UnitOfWork(connection, revision, actor, self.clock.now().isoformat())
+            unit.needs_approval = self.settings.needs_approval
             done = await work(unit)
             await unit.finish()
             await notify(connection)

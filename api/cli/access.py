@@ -6,13 +6,14 @@ import typer
 from rich.table import Table
 
 from api.cli.client import Client
-from api.cli.common import OUT, Server, Timeout, TokenFile, Wait, await_rollout, send
+from api.cli.common import OUT, Server, Timeout, TokenFile, Wait, await_rollout, literal, send
 from api.cli.read import show
 from federation.kinds.registry import kind_named
 from federation.resources.codec import decode
 
 token = typer.Typer(no_args_is_help=True, help="Join tokens.")
 link = typer.Typer(no_args_is_help=True, help="Links between clusters.")
+cluster_app = typer.Typer(no_args_is_help=True, help="Clusters that wait for a second person.")
 rollout = typer.Typer(no_args_is_help=True, help="How far changes have come.")
 
 
@@ -63,6 +64,13 @@ def revoke_token(token_id: str, server: Server = "", token_file: TokenFile = "")
     identifier = token_id.partition(".")[0]
     Client(server, token_file).ask("DELETE", f"/api/v1/jointokens/{identifier}")
     OUT.print(f"token {identifier} revoked", highlight=False)
+
+
+@cluster_app.command("approve")
+def approve_cluster(name: str, server: Server = "", token_file: TokenFile = "") -> None:
+    """Let a cluster in that another person asked for: then its nodes may join, and links may name it."""
+    Client(server, token_file).ask("POST", f"/api/v1/clusters/{name}/approve")
+    OUT.print(f"cluster {literal(name)} approved", highlight=False)
 
 
 @link.command("create")

@@ -35,6 +35,7 @@ for name, group in (
     ("token", access.token),
     ("apitoken", tokens.app),
     ("audit", audit.app),
+    ("cluster", access.cluster_app),
     ("link", access.link),
     ("rollout", access.rollout),
     ("policy", policy.app),

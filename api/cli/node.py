@@ -31,6 +31,7 @@ def serve(
     trust_domain: Annotated[str, typer.Option(help="SPIFFE trust domain of the first authority.")] = "causeway.internal",
     certificate_hours: Annotated[int, typer.Option(min=1, max=24, help="Life of nodes' certificates.")] = 12,
     grace_days: Annotated[int, typer.Option(min=0, max=90, help="How long after its end a node's certificate may come back.")] = 14,
+    approve_clusters: Annotated[bool, typer.Option("--approve-clusters", help="New clusters wait for a second person.")] = False,
     oidc_issuer: Annotated[str, typer.Option(help="URL of the identity provider whose tokens are taken.")] = "",
     oidc_audience: Annotated[str, typer.Option(help="What its tokens are made for: our client id there.")] = "",
     oidc_user_claim: Annotated[str, typer.Option(help="Claim that names a user in role bindings.")] = "sub",
@@ -79,6 +80,7 @@ def serve(
         certificate_life=timedelta(hours=certificate_hours),
         certificate_grace=timedelta(days=grace_days),
         oidc=oidc,
+        needs_approval=approve_clusters,
         limits=LimitSettings(per_second=rate, burst=rate * 10),
     )
     raise typer.Exit(run(settings))

@@ -21,6 +21,13 @@ class Actor:
     """Where the request came from; empty: from this process."""
     request: str = ""
     """The request's id."""
+    origin: str = ""
+    """Of who comes by a token: whoever made it, or the one that made it, and so on."""
+
+    @property
+    def person(self) -> str:
+        """One and the same, by however many tokens."""
+        return self.origin or self.name
 
     def has(self, right: Right) -> bool:
         """Whether something may be done anywhere at all."""

@@ -59,7 +59,7 @@ class Access:
             raise Forbidden("a node's credential does not open the users' API")
         if holder.has_expired(self._clock.now()):
             raise Unauthenticated(f"the API token {holder.id} expired at {holder.expires}", hint=NEW_TOKEN)
-        return Actor(name=holder.name, grants=holder.grants)
+        return Actor(name=holder.name, grants=holder.grants, origin=holder.origin)
 
     async def create_token(
         self, name: str, *, grants: Sequence[Grant] = (Grant(OWNER),), ttl_seconds: int | None = None, actor: Actor = PROCESS
@@ -75,7 +75,7 @@ class Access:
         now = self._clock.now()
         expires = "" if ttl_seconds is None else (now + timedelta(seconds=ttl_seconds)).isoformat()
         asked = ApiToken(
-            id="", name=name, grants=tuple(grants), created=now.isoformat(), created_by=actor.name, expires=expires
+            id="", name=name, grants=tuple(grants), created=now.isoformat(), created_by=actor.name, expires=expires, origin=actor.person
         )  # fmt: skip
         async with self._database.transaction() as connection:
             token = await tokens.store(connection, asked)

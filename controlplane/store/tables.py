@@ -123,6 +123,7 @@ api_tokens = Table(
     Column("grants", Text, nullable=False, comment="JSON: roles, and where they hold"),
     Column("created", String(40), nullable=False),
     Column("created_by", String(200), nullable=False),
+    Column("origin", String(200), nullable=False, comment="the person behind whoever made it"),
     Column("expires", String(40), nullable=True, index=True, comment="null: never"),
 )
 audit = Table(

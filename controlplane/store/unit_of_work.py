@@ -30,6 +30,8 @@ class UnitOfWork:
         self.revision = revision
         self.actor = actor
         self.now = now
+        self.needs_approval = False
+        """A new cluster waits for a second person."""
         self.written: list[ObjectKey] = []
         self.deeds: list[Deed] = []
         """For the audit log, in their order."""

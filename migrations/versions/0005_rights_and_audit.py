@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("grants", sa.Text(), nullable=False, comment="JSON: roles, and where they hold"),
         _text("created", 40),
         _text("created_by", 200),
+        _text("origin", 200, "the person behind whoever made it"),
         sa.Column("expires", sa.String(length=40), nullable=True, comment="null: never"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_tokens")),
     )

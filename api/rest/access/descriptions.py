@@ -1,7 +1,7 @@
 """What the routes of rights and of the audit log take and give, as OpenAPI says it."""
 
 from api.rest.descriptions import NAME, NUMBER, TEXT, TEXTS, TIME, Schema, in_path, listed, record
-from api.rest.openapi import answers, body, query
+from api.rest.openapi import answers, body, query, reference
 from controlplane.store.access.tokens import MOST_SECONDS
 from federation.access.rights import ROLES
 
@@ -30,6 +30,11 @@ REVOKE: Schema = {
     "summary": "Make an API token useless",
     "parameters": [in_path("token_id", TEXT)],
     "responses": answers("204", None, "403", "404", "422"),
+}
+APPROVE: Schema = {
+    "summary": "Let a cluster in that another person asked for",
+    "parameters": [in_path("name", TEXT)],
+    "responses": answers("200", reference("Cluster"), "403", "404", "409", "422"),
 }
 ENTRY = record(
     {

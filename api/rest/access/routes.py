@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.rest.access.descriptions import CREATE, LIST, LOG, REVOKE, WHO
+from api.rest.access.descriptions import APPROVE, CREATE, LIST, LOG, REVOKE, WHO
 from api.rest.authentication import Permission, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
 from controlplane.access.actor import Actor
@@ -16,9 +16,12 @@ from controlplane.store.access.tokens import MOST_SECONDS, ApiToken
 from federation.access.rights import ROLES, Right
 from federation.access.scopes import Grant, bounds_from, bounds_told
 from federation.errors import Fault, InvalidInput, shown
+from federation.resources.codec import encode
 from federation.resources.grammar import escaped
 
-ANYBODY, ACCESS, AUDIT = (Depends(require(p)) for p in (Permission.ANYBODY, Right.ACCESS, Right.AUDIT))
+ANYBODY, ACCESS, AUDIT, NETWORK = (
+    Depends(require(p)) for p in (Permission.ANYBODY, Right.ACCESS, Right.AUDIT, Right.NETWORK)
+)
 FIELDS = {"name": str, "grants": list, "ttlSeconds": int}
 BOUNDS = ("clusters", "namespaces", "tiers")
 MOST_GRANTS, MOST_NAMES = 50, 500
@@ -30,6 +33,7 @@ def router() -> APIRouter:
     for path, handler, method, code, said in (
         ("/whoami", whoami, "GET", 200, WHO), ("/apitokens", create, "POST", 201, CREATE), ("/apitokens", list_all, "GET", 200, LIST),
         ("/apitokens/{token_id}", revoke, "DELETE", 204, REVOKE), ("/audit", log, "GET", 200, LOG),
+        ("/clusters/{name}/approve", approve, "POST", 200, APPROVE),
     ):  # fmt: skip
         routes.add_api_route(path, handler, methods=[method], status_code=code, openapi_extra=said)
     return routes
@@ -98,6 +102,13 @@ async def log(request: Request, actor: Actor = AUDIT) -> Response:
     entries, written, head = await plane_of(request).access.log(query)
     items = [{"sequence": e.sequence, **asdict(e.deed), "hash": e.hash} for e in entries]
     return JSONResponse({"items": items, "written": written, "head": head})
+
+
+async def approve(request: Request, actor: Actor = NETWORK) -> Response:
+    """Let a cluster in that another person asked for."""
+    known_query(request)
+    cluster = await plane_of(request).approve_cluster(request.path_params["name"], actor=actor)
+    return JSONResponse(encode(cluster))
 
 
 def _grants(listed: Any, faults: list[Fault]) -> tuple[Grant, ...]:

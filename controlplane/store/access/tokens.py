@@ -32,6 +32,8 @@ class ApiToken:
     grants: tuple[Grant, ...]
     created: str
     created_by: str
+    origin: str = ""
+    """The person behind whoever made it; empty: nobody knows."""
     expires: str = ""
     """RFC 3339, UTC; empty: never."""
     text: str = ""
@@ -72,6 +74,7 @@ async def store(connection: AsyncConnection, asked: ApiToken) -> ApiToken:
             grants=json.dumps(grants, separators=(",", ":")),
             created=token.created,
             created_by=token.created_by,
+            origin=token.origin,
             expires=token.expires or None,
         )
     )
@@ -123,5 +126,6 @@ def _token(row: Any) -> ApiToken:
         grants=tuple(Grant(str(grant["role"]), bounds_from(grant)) for grant in grants),
         created=row.created,
         created_by=row.created_by,
+        origin=row.origin,
         expires=row.expires or "",
     )
