@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controlplane.fanout.sight import Subjects, subjects_of
+from controlplane.fanout.sight import Subjects, home_of, subjects_of
 from federation import wire
 from federation.errors import Gone
 from federation.resources.metadata import ObjectKey
@@ -86,6 +86,8 @@ class Hub:
         self.loaded = 0
         self.takers: list[Callable[[Transaction], None]] = []
         """Who is handed each transaction, after it was taken here."""
+        self._homes: dict[str, dict[ObjectKey, Held]] = {}
+        """`objects`, by the cluster that they are of; empty: of none."""
         self._subscribers: set[Subscriber] = set()
         self._sorted: dict[str, list[ObjectKey]] = {}
 
@@ -94,6 +96,9 @@ class Hub:
         self.objects = {item.key: item for item in objects}
         self.revision = self.loaded = revision
         self._sorted.clear()
+        self._homes.clear()
+        for item in self.objects.values():
+            self._homes.setdefault(home_of(item.key), {})[item.key] = item
         self._find_links(self.objects.values())
 
     def _find_links(self, items: Iterable[Held]) -> None:
@@ -111,6 +116,11 @@ class Hub:
             keys.sort(key=lambda key: (key.cluster, key.namespace, key.name))
             self._sorted[kind] = keys
         return keys
+
+    def near(self, clusters: Iterable[str]) -> Iterator[Held]:
+        """What stands of some clusters, and of none: without a look at all the others'."""
+        for home in ("", *sorted(clusters)):
+            yield from self._homes.get(home, {}).values()
 
     def changed_at(self, kind: str) -> int:
         """A revision that stays the same while nothing of a kind changes."""
@@ -137,10 +147,12 @@ class Hub:
             self.newest[item.key.kind] = transaction.revision
             if item.document is None or item.key not in self.objects:
                 self._sorted.pop(item.key.kind, None)
+            near = self._homes.setdefault(home_of(item.key), {})
             if item.document is None:
                 self.objects.pop(item.key, None)
+                near.pop(item.key, None)
             else:
-                self.objects[item.key] = item
+                self.objects[item.key] = near[item.key] = item
         self._find_links(transaction.changes)
         self.revision = transaction.revision
         self.log.append(transaction)

@@ -134,7 +134,7 @@ class View:
     async def _made(self) -> Snapshot:
         revision = self.revision
         lines = [wire.encode(wire.Begin("snapshot", revision))]
-        lines += [item.line for item in self._hub.objects.values() if self._sees(item)]
+        lines += [item.line for item in self._near(self.sight.clusters) if self._sees(item)]
         chunk = await asyncio.to_thread(_chunk, lines, revision)
         return Snapshot(revision, len(lines), chunk)
 
@@ -177,6 +177,10 @@ class View:
         if known:
             self._floor = known[-1].revision - 1
 
+    def _near(self, clusters: frozenset[str]) -> Iterator[Held]:
+        """What may be in sight of clusters; of a relay's hub all that it holds."""
+        return iter(self._hub.objects.values()) if self.sight.is_whole else self._hub.near(clusters)
+
     def _sees(self, item: Held | None) -> bool:
         return item is not None and self.sight.sees(item.key, item.document, item.subjects)
 
@@ -197,7 +201,7 @@ class View:
             return {}
         self.sight = after
         lines = {}
-        for item in self._hub.objects.values():
+        for item in self._near(before.clusters | after.clusters):
             if home_of(item.key) or item.key.kind == "Identity":
                 was, is_seen = (s.sees(item.key, item.document, item.subjects) for s in (before, after))
                 if was != is_seen:
