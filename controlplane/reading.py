@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.hub import Hub
-from controlplane.intent import ListQuery, Page
+from controlplane.intent import ListQuery, Page, Rollout
 from federation import wire
 from federation.errors import InvalidInput
 from federation.resources.metadata import ObjectKey
@@ -14,6 +14,9 @@ from federation.selectors import parse
 
 Reports = Mapping[tuple[str, str], tuple[int, str]]
 """By cluster and node: the revision that its kernel enforces, and when it said so."""
+
+NAMED = 5
+"""Nodes behind that a condition names."""
 
 
 def page(hub: Hub, query: ListQuery, reports: Reports, sees: Callable[[Mapping[str, Any]], bool] | None = None) -> Page:  # fmt: skip
@@ -51,6 +54,23 @@ def told(document: dict[str, Any], key: ObjectKey, reports: Reports) -> dict[str
     enforced, at = report
     status = {**document.get("status", {}), "enforcedRevision": enforced, "lastReport": at}
     return {**document, "status": status}
+
+
+def with_enforcement(
+    document: dict[str, Any], rollout: Rollout, sees: Callable[[str], bool]
+) -> dict[str, Any]:
+    """A policy's document with its condition Enforced. `sees`: which clusters' nodes may be named."""
+    done, behind = len(rollout.enforced), rollout.behind
+    said = [f"{node}: {why}" for node, why in behind if sees(node.partition("/")[0])][:NAMED]
+    more = [f"{len(behind) - len(said)} more"] if behind and len(behind) > len(said) else []
+    condition = {
+        "type": "Enforced",
+        "status": "False" if behind else "True",
+        "reason": "Behind" if behind else "EveryNode",
+        "message": "; ".join([f"{done}/{done + len(behind)}", *said, *more]),
+    }
+    status = document.get("status") or {}
+    return {**document, "status": {**status, "conditions": [*status.get("conditions", ()), condition]}}
 
 
 def field_terms(text: str) -> list[tuple[tuple[str, ...], bool, str]]:

@@ -16,10 +16,11 @@ from controlplane.access.credentials import LOOK_SECONDS, Access
 from controlplane.access.oidc import OidcSettings
 from controlplane.clock import Clock
 from controlplane.duties import Duties
+from controlplane.fanout.sight import POLICIES, Sight
 from controlplane.fanout.streams import Before, Fanout, nothing
 from controlplane.feed import Feed
 from controlplane.gathering import Gathering
-from controlplane.hub import Hub
+from controlplane.hub import Held, Hub
 from controlplane.intent import (
     Applied,
     Change,
@@ -129,7 +130,10 @@ class ControlPlane:
         found = self.hub.objects.get(key)
         if found is None or found.document is None or not actor.sees(found.document):
             raise NotFound(f"{key} does not exist")
-        return decode(reading.told(found.document, key, self._reports), is_trusted=True)
+        document = reading.told(found.document, key, self._reports)
+        if key.kind in POLICIES:
+            document = await self._with_enforcement(found, document, actor)
+        return decode(document, is_trusted=True)
 
     async def list(self, query: ListQuery, actor: Actor = PROCESS) -> Page:
         """A page of the resources of one kind that the actor may see."""
@@ -315,6 +319,24 @@ class ControlPlane:
                 await self.feed.catch_up()
         except Unavailable as error:
             self.feed.lose(error)
+
+    async def _with_enforcement(self, policy: Held, document: dict[str, Any], actor: Actor) -> dict[str, Any]:
+        """A policy, with who enforces it of the nodes that are told of it; without a word of that while nobody can say."""
+        try:
+            async with self.database.reading(LOOK_SECONDS) as connection:
+                nodes, reports = await queries.node_progress(connection)
+        except Unavailable as error:
+            self.feed.lose(error)
+            return document
+        told = {
+            cluster: Sight(cluster, frozenset({cluster})).sees(policy.key, policy.document, policy.subjects)
+            for cluster in {node.partition("/")[0] for node in nodes}
+        }
+        concerned = [node for node in nodes if told[node.partition("/")[0]]]
+        rollout = self._rollout(int(document["metadata"]["revision"]), concerned, reports)
+        return reading.with_enforcement(
+            document, rollout, lambda cluster: actor.may(Right.READ, Place(cluster=cluster))
+        )
 
     async def _keep_reports(self, told: Mapping[tuple[str, str], NodeReport]) -> None:
         now = self.clock.now().isoformat()

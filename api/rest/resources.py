@@ -30,6 +30,7 @@ from controlplane.service import ControlPlane
 from controlplane.store.queries import key_of_path
 from federation.access.rights import Right
 from federation.access.scopes import Place, bounds_told
+from federation.doors.documents import POLICY_KINDS
 from federation.errors import Fault, InvalidInput, NotFound, shown
 from federation.kinds.registry import KINDS
 from federation.resources.codec import decode, encode
@@ -41,6 +42,8 @@ READ, ANYBODY, PUBLIC = (Depends(require(p)) for p in (Right.READ, Permission.AN
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?", re.ASCII)
 PART = 200
 """Documents that are sent at once."""
+REPORTED = frozenset({"Node", *POLICY_KINDS})
+"""Kinds whose objects, read one by one, also say what nodes have reported, which no revision counts."""
 HIDDEN = {"node": "-", "why": "a node that you may not see"}
 PATHS = {
     Scope.FEDERATION: "/{name}",
@@ -103,7 +106,7 @@ def _readers(kind: Kind) -> dict[str, Any]:
         known_query(request)
         resource = await plane_of(request).get(_key_of(kind, request), actor)
         etag = f'"{resource.metadata.revision}"'
-        if request.headers.get("if-none-match") == etag:
+        if kind.name not in REPORTED and request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"ETag": etag})
         return JSONResponse(encode(resource), headers={"ETag": etag})
 

@@ -300,3 +300,34 @@ async def test_a_node_that_is_behind_says_why(plane: ControlPlane) -> None:
     await plane.report(session, NodeReport(revision=1, faults=(("compiler", "compiler", "not compiled"),)))
     rollout = await plane.rollout(plane.hub.revision, 0)
     assert ("dc1/n1", "last reported revision 1; compiler: not compiled") in rollout.behind
+
+
+async def test_a_policy_says_which_of_its_nodes_enforce_it_and_who_is_behind_and_why(
+    plane: ControlPlane,
+) -> None:
+    one, other = await two_clusters(plane)
+    spec = {"types": ["Ingress"], "ingress": [{"action": "Deny"}]}
+    both = change("apply", "GlobalNetworkPolicy", "both", {**spec, "selector": "all()"})
+    only = change(
+        "apply", "GlobalNetworkPolicy", "only", {**spec, "selector": "causeway.dev/cluster == 'dc1'"}
+    )
+    revision = (await plane.change([both, only], actor=inside("t"))).revision
+
+    async def told(key: ObjectKey) -> tuple[str, str]:
+        (condition,) = [c for c in (await plane.get(key)).status.conditions if c.type == "Enforced"]
+        return condition.status, condition.message
+
+    assert (await told(both.key))[1].startswith("0/2; aws1/")
+    await plane.report(one, NodeReport(revision=revision))
+    assert await told(only.key) == ("True", "1/1")
+    status, message = await told(both.key)
+    assert (status, message) == ("False", f"1/2; aws1/{other.node}: never reported")
+    await plane.report(
+        other, NodeReport(revision=revision, faults=(("Endpoint aws1/a/b", "no-room", "denied"),))
+    )
+    assert await told(both.key) == ("False", f"1/2; aws1/{other.node}: Endpoint aws1/a/b: denied")
+    await plane.report(other, NodeReport(revision=revision))
+    assert await told(both.key) == ("True", "2/2")
+    standing = await plane.get(both.key)
+    again = await plane.change([Change(verb=Verb.APPLY, key=both.key, resource=standing)], actor=inside("t"))
+    assert again.outcomes[0].result == "unchanged", "what is told is not the user's to write"
