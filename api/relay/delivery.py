@@ -12,13 +12,15 @@ from typing import Any
 import structlog
 
 from controlplane.intent import NodeReport, RuleCount
-from federation.errors import CausewayError, Unavailable
+from federation.errors import CausewayError, Forbidden, NotFound, Unauthenticated, Unavailable
 from federation.resources.metadata import ObjectKey
 from nodeagent.pace import Backoff, Clock
 
 LOG = structlog.get_logger("relay")
 AT_ONCE = 8
 """Nodes whose word is under way together."""
+REPORTS_AT_ONCE, MOST_BYTES = 400, 2 << 20
+"""Of one request."""
 COUNTS_AT_ONCE = 1000
 """What the control plane takes in one telling."""
 Place = tuple[ObjectKey, str, int]
@@ -46,6 +48,7 @@ class Delivery:
         self._words: dict[str, _Word] = {}
         self._due: dict[str, None] = {}
         self._woken = asyncio.Event()
+        self._is_together = True
 
     @property
     def size(self) -> int:
@@ -90,11 +93,59 @@ class Delivery:
 
     async def _round(self) -> None:
         """Tell what is due; ends by the first that says that the control plane is away."""
+        await self._tell_reports()
         while self._due:
             nodes = list(self._due)[:AT_ONCE]
             async with asyncio.TaskGroup() as group:
                 for node in nodes:
                     group.create_task(self._tell(node), name=f"tell of {node}")
+
+    async def _tell_reports(self) -> None:
+        """Many nodes' reports in one request. A control plane of a release before has no such route: each is told by itself then."""
+        while self._is_together and (nodes := self._untold_reports()):
+            words = [self._words[node] for node in nodes]
+            told = [word.report for word in words]
+            listed = [
+                {"behalf": word.behalf, **_written(report)} for word, report in zip(words, told, strict=True) if report is not None
+            ]  # fmt: skip
+            try:
+                answer = await self._send("/agent/v1/reports", "", {"reports": listed})
+            except NotFound:
+                self._is_together = False
+                return
+            except Unavailable:
+                raise
+            except (Unauthenticated, Forbidden) as error:
+                raise Unavailable(f"the control plane refuses this relay: {error.message}") from error
+            except CausewayError as error:  # one by one it shows whose it is
+                LOG.warning("reports were refused", code=error.code, detail=error.message)
+                return
+            refused = {item["index"]: item for item in answer.get("refused", ())}
+            for index, (node, word, report) in enumerate(zip(nodes, words, told, strict=True)):
+                if said := refused.get(index):
+                    LOG.warning(
+                        "a node's word was refused", node=node, code=said["code"], detail=said["detail"]
+                    )
+                    self._forget(node)
+                    continue
+                word.is_report_told = word.report is report
+                self._settle(node, word)
+
+    def _untold_reports(self) -> list[str]:
+        """Nodes, as many as one request takes; the last of them may make it larger than that by one report."""
+        found: list[str] = []
+        size = 0
+        for node in self._due:
+            word = self._words[node]
+            if word.report is None or word.is_report_told:
+                continue
+            size += len(word.behalf) + sum(len(text) for fault in word.report.faults for text in fault)
+            if found and size > MOST_BYTES:
+                break
+            found.append(node)
+            if len(found) == REPORTS_AT_ONCE:
+                break
+        return found
 
     async def _tell(self, node: str) -> None:
         word = self._words[node]
@@ -112,11 +163,17 @@ class Delivery:
             raise
         except CausewayError as error:
             LOG.warning("a node's word was refused", node=node, code=error.code, detail=error.message)
-            self._words.pop(node, None)
-            self._due.pop(node, None)
+            self._forget(node)
             return
+        self._settle(node, word)
+
+    def _settle(self, node: str, word: _Word) -> None:
         if word.is_report_told and not word.untold:
             self._due.pop(node, None)
+
+    def _forget(self, node: str) -> None:
+        self._words.pop(node, None)
+        self._due.pop(node, None)
 
     def _word(self, node: str, behalf: str) -> _Word:
         word = self._words.setdefault(node, _Word())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from api.relay.certificates import RelayCertificates
 from api.relay.delivery import Delivery
@@ -84,8 +85,8 @@ class RelayPlane:
         """Keep what a node's kernel has counted until the control plane has taken it."""
         self.delivery.count(session.node, self.certificates.behalf_of(session), counts)
 
-    async def _send(self, path: str, behalf: str, body: object) -> None:
-        await self.upstream.ask("POST", path, body, behalf=behalf)
+    async def _send(self, path: str, behalf: str, body: object) -> dict[str, Any]:
+        return await self.upstream.ask("POST", path, body, behalf=behalf)
 
     async def _greet(self) -> None:
         """Each time the control plane is there (again): know its authorities, tell all that nodes have said."""

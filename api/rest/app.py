@@ -16,6 +16,7 @@ from api.rest.authentication import Permission, plane_of, require
 from api.rest.descriptions import HEALTH, METRICS, READINESS
 from api.rest.guard.limits import Limits, LimitSettings
 from api.rest.guard.requests import Guarded
+from api.rest.relaying import reports as relays
 from api.rest.trust import routes as trust
 from controlplane.service import ControlPlane
 from federation.errors import CausewayError
@@ -40,6 +41,7 @@ def application(plane: ControlPlane, limits: LimitSettings = LimitSettings()) ->
     app.include_router(nodes.router())
     app.include_router(trust.router())
     app.include_router(counting.router())
+    app.include_router(relays.router())
     app.include_router(access.router())
     app.include_router(console.router())
     for path, handler, said in (

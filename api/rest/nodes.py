@@ -108,11 +108,14 @@ async def publish_key(request: Request, session: NodeSession = NODE) -> Response
 async def report(request: Request, session: NodeSession = NODE) -> Response:
     """What a node's kernel enforces."""
     body = _own(session, await _object(request, "revision"))
-    revision = _number(body, "revision", 0, 0, 2**53)
-    await plane_of(request).report(
-        session, NodeReport(revision=revision, faults=_faults(body.get("faults", [])))
-    )
+    await plane_of(request).report(session, report_in(body))
     return Response(status_code=204)
+
+
+def report_in(body: dict[str, Any]) -> NodeReport:
+    """A report as it is written. Raises InvalidInput."""
+    revision = _number(body, "revision", -1, 0, 2**53)
+    return NodeReport(revision=revision, faults=_faults(body.get("faults", [])))
 
 
 async def create_token(request: Request, actor: Actor = NETWORK) -> Response:

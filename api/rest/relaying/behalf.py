@@ -29,11 +29,16 @@ async def speaker(request: Request, session: NodeSession, *, is_for_itself: bool
         )
     if session.node:
         raise Forbidden(f"{session.cluster}/{session.node} is no relay: it speaks for itself only")
+    return await node_behind(request, session, given)
+
+
+async def node_behind(request: Request, relay: NodeSession, given: str) -> NodeSession:
+    """The node that a relay speaks for, by the header's value. Raises Forbidden, Unauthenticated."""
     node: NodeSession = await request.app.state.plane.certificates.session_of(_certificate(given))
-    if not node.node or node.cluster != session.cluster:
+    if not node.node or node.cluster != relay.cluster:
         other = f"{node.cluster}/{node.node or node.relay}"
-        raise Forbidden(f"relay {session.cluster}/{session.relay} speaks for nodes of {session.cluster}, not for {other}")  # fmt: skip
-    return replace(node, relay=session.relay, until=None)
+        raise Forbidden(f"relay {relay.cluster}/{relay.relay} speaks for nodes of {relay.cluster}, not for {other}")  # fmt: skip
+    return replace(node, relay=relay.relay, until=None)
 
 
 async def source_of(request: Request, cluster: str) -> str:

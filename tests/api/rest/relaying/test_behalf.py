@@ -170,3 +170,26 @@ async def test_agents_are_told_of_no_relay(server: Serving) -> None:
     assert "Node" in kinds
     assert "Relay" not in kinds
     await channel.close()
+
+
+async def test_a_relay_reports_for_many_nodes_at_once_and_hears_which_are_none_of_its_own(
+    server: Serving,
+) -> None:
+    node, foreign, relay = (
+        await server.join("dc1", 10),
+        await server.join("aws1", 20),
+        await server.join_relay("dc1"),
+    )
+    listed = [{"behalf": header(state)[behalf.HEADER], "revision": 7} for state in (node, foreign)]
+    listed += [{"behalf": "n1", "revision": 7}, {"revision": 7}, {**listed[0], "revision": "x"}, {**listed[0], "revision": 9}]  # fmt: skip
+    answer = await asked(server, relay, ("POST", "/agent/v1/reports", {"reports": listed}))
+    assert answer.status_code == 200
+    refused = [(item["index"], item["code"]) for item in answer.json()["refused"]]
+    assert refused == [(1, "forbidden"), (2, "unauthenticated"), (3, "invalid"), (4, "invalid")]
+    behind = dict((await server.plane.rollout(9, 0)).behind)
+    assert "dc1/n1" not in behind
+    assert behind["aws1/n1"] == "never reported"
+    for wrong in ([], [{}] * 501, "x", None):
+        answer = await asked(server, relay, ("POST", "/agent/v1/reports", {"reports": wrong}))
+        assert answer.status_code == 422
+    assert (await asked(server, node, ("POST", "/agent/v1/reports", {"reports": listed}))).status_code == 403
