@@ -127,8 +127,8 @@ def start_control_plane(lab: Topology, port: int) -> "subprocess.Popen[bytes]":
         "api.cli.main", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(folder / "server")
     )
     try:
-        # The shell moves the listener to descriptor 3, where socket activation expects it.
-        words = ["sh", "-c", f'exec "$@" 3<&{listener.fileno()}', "sh", *command]
+        # The shell moves the listener to descriptor 3, where socket activation expects it; sh knows descriptors of one digit only.
+        words = ["bash", "-c", f'exec "$@" 3<&{listener.fileno()}', "bash", *command]
         environment = {**os.environ, "LISTEN_FDS": "1"}
         return start(words, folder / "server.log", pass_fds=[listener.fileno()], env=environment)
     finally:
