@@ -10,7 +10,6 @@ from controlplane.store.unit_of_work import UnitOfWork
 from federation.access.rights import Right
 from federation.errors import (
     AlreadyExists,
-    CausewayError,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -72,11 +71,9 @@ def must_see(actor: Actor, applied: Applied) -> None:
             raise NotFound(f"{outcome.key} does not exist")
 
 
-def discreet(error: CausewayError, actor: Actor) -> CausewayError:
-    """An error that says nothing of objects which the actor may not see."""
-    if actor.is_unbounded(Right.READ) or not isinstance(error, Overlap | Conflict):
-        return error
-    if isinstance(error, AlreadyExists | StaleRevision):
+def discreet(error: Conflict, actor: Actor) -> Conflict:
+    """An error that says nothing of objects which the actor may not see. Of the actor's own speak AlreadyExists and StaleRevision."""
+    if actor.is_unbounded(Right.READ) or isinstance(error, AlreadyExists | StaleRevision):
         return error
     said = (
         "an address or prefix belongs to another object"

@@ -173,7 +173,7 @@ class ControlPlane:
             return await self._work(actor, work)
         except _RolledBackError as rolled_back:
             return rolled_back.applied
-        except (Conflict, NotFound) as error:
+        except Conflict as error:
             raise commands.discreet(error, actor) from error
 
     def watch(self, kind: str, since: int | None) -> AsyncIterator[dict[str, Any]]:

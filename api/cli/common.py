@@ -52,6 +52,14 @@ KindArgument = Annotated[
 NameArgument = Annotated[str, typer.Argument(help="Name, or cluster/namespace/name.", autocompletion=complete_name)]  # fmt: skip
 
 
+def cluster_and_name(text: str, what: str) -> tuple[str, str]:
+    """The two parts of CLUSTER/NAME. Raises InvalidInput."""
+    cluster, _, name = text.partition("/")
+    if not cluster or not name:
+        raise InvalidInput(f"{text!r} is not CLUSTER/{what}")
+    return cluster, name
+
+
 def path_of(kind: Kind, item: dict[str, Any]) -> str:
     """The path of a document, as in URLs."""
     meta = item.get("metadata", {})

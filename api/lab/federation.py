@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ class Lab:
         """What makes `causeway` speak to this lab, to be pasted before a command."""
         return f"CAUSEWAY_SERVER={self.url} CAUSEWAY_CA_FILE={self.ca_file} CAUSEWAY_TOKEN_FILE={self.token_file}"
 
-    @property
+    @cached_property
     def client(self) -> Client:
-        """Speaks as the administrator."""
+        """Speaks as the administrator; one, for each keeps connections open."""
         return Client(self.url, str(self.token_file), ca_file=str(self.ca_file))
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.cli.client import Client
-from api.cli.common import OUT, Server, TokenFile
+from api.cli.common import OUT, Server, TokenFile, cluster_and_name
 from api.cli.trust.join import must_be_safe, read_token
 from api.relay import settings as kept
 from federation.errors import InvalidInput
@@ -26,9 +26,7 @@ def create(
     token_file: TokenFile = "",
 ) -> None:
     """Declare a relay, and make the join token for it, shown this once."""
-    cluster, _, own = relay.partition("/")
-    if not cluster or not own:
-        raise InvalidInput(f"{relay!r} is not CLUSTER/RELAY")
+    cluster, own = cluster_and_name(relay, "RELAY")
     document = {
         "apiVersion": "causeway.dev/v1",
         "kind": "Relay",

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from api.cli.client import Client
-from api.cli.common import OUT, Server, TokenFile
+from api.cli.common import OUT, Server, TokenFile, cluster_and_name
 from federation.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="The certificate authority of nodes and servers.")
@@ -60,9 +60,7 @@ def revoke(
     token_file: TokenFile = "",
 ) -> None:
     """Void all that a node has to show, at once; it has to join again."""
-    cluster, _, name = node.partition("/")
-    if not cluster or not name:
-        raise InvalidInput(f"{node!r} is not CLUSTER/NODE")
+    cluster, name = cluster_and_name(node, "NODE")
     Client(server, token_file).ask("POST", "/api/v1/ca/revoke", {"cluster": cluster, "node": name})
     OUT.print(f"{node} is revoked", highlight=False)
 
