@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -206,7 +207,7 @@ async def counter(connection: AsyncConnection, name: str) -> int:
 def _engine(url: str, statement_seconds: float) -> AsyncEngine:
     parsed = urls.parsed(url)
     if parsed.drivername.startswith("sqlite"):
-        return create_async_engine(parsed, pool_pre_ping=True)
+        return create_async_engine(parsed, pool_pre_ping=True, connect_args={"factory": _File})
     milliseconds = f"{statement_seconds * 1000:.0f}"
     limits = LIMITS if statement_seconds <= WRITER_SECONDS else dict.fromkeys(LIMITS, milliseconds)
     settings = {
@@ -233,6 +234,16 @@ def _refuse_closed(dbapi_connection: Any, _record: Any, _fairy: Any) -> None:
     """A connection whose server is gone is passed over, without a round trip to ask."""
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+class _File(sqlite3.Connection):
+    """Of SQLite. One that is closed while a cursor of it is held lives on until that is gone, with its transaction, which would keep all others from
+    writing: so who is cancelled in the middle of one rolls back first."""
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
