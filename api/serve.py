@@ -15,9 +15,10 @@ from pathlib import Path
 
 import uvicorn
 
+from api.connections import PeerProtocol
 from api.rest.app import application
 from api.rest.guard.limits import LimitSettings
-from api.tls import CA_FILE, OwnCertificate, PeerProtocol, ServerTls, names_of
+from api.tls import CA_FILE, OwnCertificate, ServerTls, names_of
 from controlplane.access.oidc import OidcSettings
 from controlplane.clock import SystemClock
 from controlplane.pki.spiffe import DEFAULT_DOMAIN

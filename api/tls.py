@@ -1,4 +1,4 @@
-"""TLS of `causeway serve`: the server's certificate, renewed while it serves; a client's certificate, brought to who handles its requests.
+"""TLS of `causeway serve`: the server's certificate, renewed while it serves.
 
 One port serves agents, which show a certificate, and users, who show none. A certificate that does not verify up to a root of ours ends the handshake.
 The listener's own context never changes; for each connection its SNI callback (which OpenSSL calls for clients without SNI, too) puts the newest in its
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from controlplane.clock import Clock
 from controlplane.pki import x509
@@ -154,31 +153,6 @@ class ServerTls:
             return own.certificate.stat().st_mtime, own.key.stat().st_mtime
         except OSError as error:
             raise InvalidInput(f"{error.filename}: {error.strerror}") from error
-
-
-class PeerProtocol(H11Protocol):
-    """HTTP/1.1 that puts what TLS knows of a connection into the scope of its requests, as ASGI's TLS extension has it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """uvicorn's, and the certificate that the client has shown."""
-        super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        if connection is not None:
-            shown = connection.getpeercert(binary_form=True)
-            chain = [ssl.DER_cert_to_PEM_cert(shown)] if shown else []
-            self.app = _Told(self.app, {"client_cert_chain": chain, "client_cert_error": None})
-
-
-class _Told:
-    """An application that is told of its connection."""
-
-    def __init__(self, app: Any, tls: dict[str, Any]) -> None:
-        self._app = app
-        self._tls = tls
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"] = {**scope.get("extensions", {}), "tls": self._tls}
-        await self._app(scope, receive, send)
 
 
 def names_of(sockets: Sequence[socket.socket], more: Sequence[str]) -> tuple[str, ...]:

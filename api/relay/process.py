@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
+from api.connections import PeerProtocol
 from api.relay.plane import RelayPlane
 from api.relay.settings import RelaySettings
 from api.relay.tls import RelayTls
 from api.rest.relaying.application import relay_application
 from api.serve import StoppedServer, listener
-from api.tls import PeerProtocol
 from federation.errors import CausewayError, Conflict, InvalidInput
 from nodeagent.control import identity
 from nodeagent.pace import Clock, SystemClock

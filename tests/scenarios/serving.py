@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import uvicorn
 
+from api.connections import PeerProtocol
 from api.rest.app import application
-from api.tls import PeerProtocol, ServerTls
+from api.tls import ServerTls
 from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.intent import Change, JoinRequest, TokenBounds, Verb
