@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from controlplane.clock import Clock
+from controlplane.clock import SharedClock
 from controlplane.hub import Hub, Transaction
 from controlplane.store import lineage, queries
 from controlplane.store.database import Connection, Database
@@ -32,7 +32,7 @@ class Feed:
     """Between one database and one hub."""
 
     def __init__(
-        self, database: Database, hub: Hub, clock: Clock, poll_seconds: float = POLL_SECONDS
+        self, database: Database, hub: Hub, clock: SharedClock, poll_seconds: float = POLL_SECONDS
     ) -> None:
         self._database = database
         self._hub = hub
@@ -107,6 +107,8 @@ class Feed:
         for _ in range(SETTLINGS):
             async with self._database.reading() as connection:
                 place = await lineage.place(connection, self._has_timelines)
+                if place.at is not None:
+                    self._clock.hear(place.at)
                 if place.is_same and place.revision >= self._hub.revision:
                     return await take(connection, place)
             await lineage.settle(self._database, self._hub.revision, self._has_timelines)

@@ -14,7 +14,7 @@ from controlplane.access.actor import PROCESS, Actor, joiner, node_actor
 from controlplane.access.bindings import Bindings
 from controlplane.access.credentials import LOOK_SECONDS, Access
 from controlplane.access.oidc import OidcSettings
-from controlplane.clock import Clock
+from controlplane.clock import SharedClock
 from controlplane.duties import Duties
 from controlplane.fanout.sight import POLICIES, Sight
 from controlplane.fanout.streams import Before, Fanout, nothing
@@ -82,7 +82,7 @@ class _RolledBackError(Exception):
 class ControlPlane:
     """Implements Intent, Enrolment and AgentService of `controlplane.intent`."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: SharedClock) -> None:
         self.settings = settings
         self.clock = clock
         self.database = Database(settings.database_url)
@@ -101,7 +101,7 @@ class ControlPlane:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, clock: Clock) -> "AsyncIterator[ControlPlane]":
+    async def open(cls, settings: Settings, clock: SharedClock) -> "AsyncIterator[ControlPlane]":
         """Bring the schema up to date, load what stands, follow the log until the end of the block."""
         plane = cls(settings, clock)
         try:

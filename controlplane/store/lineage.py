@@ -7,9 +7,10 @@ ever told, and lets the log begin there: replicas compare all that stands, strea
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, null, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,6 +36,8 @@ class Place:
     compacted: int
     is_same: bool
     """No promotion since the revisions were counted; also when that cannot be known."""
+    at: datetime | None = None
+    """By the server's clock; None: it is a file, and has none."""
 
 
 async def has_timelines(database: Database) -> bool:
@@ -54,12 +57,15 @@ async def has_timelines(database: Database) -> bool:
 
 async def place(connection: AsyncConnection, is_asking: bool) -> Place:
     """Where it stands now, within the transaction. `is_asking`: it has timelines."""
-    counters = await _counters(connection)
+    is_server = connection.dialect.name == "postgresql"
+    asked = select(t.counters, func.clock_timestamp() if is_server else null())
+    rows = (await connection.execute(asked)).all()
+    counters = {r.name: int(r.value) for r in rows}
     is_same = True
     if is_asking:
         now = await _timeline(connection)
         is_same = now is None or counters.get(TIMELINE) == now
-    return Place(counters["revision"], counters["compacted"], is_same)
+    return Place(counters["revision"], counters["compacted"], is_same, rows[0][-1])
 
 
 async def settle(database: Database, known: int, is_asking: bool) -> None:

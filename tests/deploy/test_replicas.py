@@ -43,10 +43,16 @@ class Replica:
     folder: Path
     database_url: str
     process: "subprocess.Popen[bytes] | None" = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         words = [sys.executable, "-m", "api.cli.main", "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.folder)]  # fmt: skip
-        environment = {**os.environ, "CAUSEWAY_DATABASE_URL": self.database_url, "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            "CAUSEWAY_DATABASE_URL": self.database_url,
+            "PYTHONPATH": str(ROOT),
+            **self.environment,
+        }
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(words, env=environment, stderr=log, stdout=log)
 

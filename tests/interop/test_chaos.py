@@ -28,6 +28,7 @@ from nodeagent.control.replica import Replica as Copy
 from nodeagent.control.replica import State
 from nodeagent.settings import Secret
 from nodeagent.status import read_status
+from tests.controlplane.faketime import MachineClock
 from tests.controlplane.postgres import Server
 from tests.deploy.test_replicas import Replica, at, free_ports, is_ready, until
 from tests.interop.line import Line
@@ -38,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 AGENTS = (("dc1", "n1"), ("dc1", "n2"), ("aws1", "n1"), ("aws1", "n2"))
 WRITERS = 3
 HEALED_SECONDS = 60.0
+SYNCED = "fsync=on"
+"""A disk that nobody waits for cannot be slow."""
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(SECONDS + 200)]
 
 
@@ -66,6 +69,8 @@ class World:
     line: Line
     folder: Path
     chance: random.Random
+    machines: list[MachineClock]
+    """Of the replicas."""
     followers: list[Follower] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     """What was done to it, and what writers met."""
@@ -161,7 +166,7 @@ async def killed_database(world: World) -> None:
         world.server.kill()
     await asyncio.to_thread(world.server.stop, "immediate")
     await asyncio.sleep(world.chance.uniform(0, 2))
-    await asyncio.to_thread(world.server.start)
+    await asyncio.to_thread(world.server.start, SYNCED)
 
 
 async def cut_lines(world: World) -> None:
@@ -182,8 +187,29 @@ async def slow_lines(world: World) -> None:
     world.line.heal()
 
 
+async def slow_disk(world: World) -> None:
+    """Nothing is synced before a tenth of a second has passed: no commit is sooner."""
+
+    def say(delay: int, siblings: int) -> None:
+        for setting in (f"commit_delay = {delay}", f"commit_siblings = {siblings}"):
+            world.server.ask(f"ALTER SYSTEM SET {setting}")
+        world.server.ask("SELECT pg_reload_conf()")
+
+    await asyncio.to_thread(say, 100_000, 0)
+    await asyncio.sleep(2)
+    await asyncio.to_thread(say, 0, 5)
+
+
+async def set_clock(world: World) -> None:
+    """One machine's, by hours or days: nodes' certificates have ended, or are not good yet, for its TLS."""
+    machine = world.chance.choice(world.machines)
+    for words in (world.chance.choice(("+2d", "-2d", "+7h", "-7h")), "+0"):
+        machine.set(words)
+        await asyncio.sleep(world.chance.uniform(1, 3))
+
+
 FAULTS: list[Callable[[World], Awaitable[None]]] = [
-    killed_replica, stopped_replica, killed_agent, killed_database, cut_lines, cut_lines, stalled_lines, slow_lines,
+    killed_replica, stopped_replica, killed_agent, killed_database, cut_lines, cut_lines, stalled_lines, slow_lines, slow_disk, set_clock,
 ]  # fmt: skip
 
 
@@ -261,15 +287,18 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
     print(f"CAUSEWAY_CHAOS_SEED={SEED} CAUSEWAY_CHAOS_SECONDS={SECONDS:g}")
     chance, server = random.Random(SEED), make_server()
     server.make()
-    server.start()
+    server.start(SYNCED)
     ports, secret = free_ports(2), secrets.token_hex(32)
     url = f"postgresql://postgres@/postgres?host={server.folder}"
     replicas = [Replica(port, tmp_path / f"replica{port}", url) for port in ports]
-    for replica in replicas:
+    machines = [MachineClock(tmp_path / f"clock{port}") for port in ports]
+    for replica, machine in zip(replicas, machines, strict=True):
         replica.prepare(secret)
+        replica.environment = machine.environment
+        machine.set("+0")
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(Line(ports, random.Random(SEED + 1)).listening())
-        world = World(server, replicas, line, tmp_path, chance)
+        world = World(server, replicas, line, tmp_path, chance, machines)
         stack.callback(world.remove)
         await begun(world)
         async with asyncio.timeout(SECONDS + HEALED_SECONDS + 30), asyncio.TaskGroup() as group:
