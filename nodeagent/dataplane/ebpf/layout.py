@@ -4,6 +4,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import takewhile
 
@@ -257,11 +258,15 @@ def _asks_ports(line: CompiledRule) -> bool:
 
 def row(bank: int, number: int, bits: int) -> bytes:
     """A row of bits, of an identity or a prefix of that number."""
+    words, weight = _weighed(bits)
+    return words + NUMBER64.pack((number << 32 | bank) * MIX[0] + weight & 0xFFFFFFFFFFFFFFFF)
+
+
+@lru_cache(maxsize=1024)
+def _weighed(bits: int) -> tuple[bytes, int]:
+    """The same for all whose bits are the same, and they are many: identities of one selector."""
     words = words_of(bits)
-    seal = (number << 32 | bank) * MIX[0]
-    for word, weight in zip(WORDS.unpack(words), WEIGHTS, strict=True):
-        seal += word * weight
-    return words + NUMBER64.pack(seal & 0xFFFFFFFFFFFFFFFF)
+    return words, sum(word * weight for word, weight in zip(WORDS.unpack(words), WEIGHTS, strict=True))
 
 
 def words_of(bits: int) -> bytes:
