@@ -1,21 +1,17 @@
 """The process of `causeway serve`: one event loop, the control plane, the REST API on every given socket."""
 
 import asyncio
-import contextlib
 import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import uvicorn
-
-from api.connections import PeerProtocol
+from api.connections import BACKLOG, HttpConfig, HttpServer, give_back
 from api.rest.app import application
 from api.rest.guard.limits import LimitSettings
 from api.tls import CA_FILE, OwnCertificate, ServerTls, names_of
@@ -28,7 +24,6 @@ from federation.errors import CausewayError, Forbidden, InvalidInput, Unauthenti
 
 FIRST_PASSED_SOCKET = 3
 """systemd's socket activation: descriptors from 3 on, as many as LISTEN_FDS says."""
-BACKLOG = 4096
 STALLED_SECONDS = 60
 
 
@@ -105,22 +100,16 @@ async def _serve(settings: ServeSettings) -> None:
         if tls:
             said += f"  CA file: {settings.data_dir / CA_FILE}  CA hash: {' '.join(tls.pins)}"
         print(said, file=sys.stderr, flush=True)  # noqa: T201
-        config = uvicorn.Config(
-            application(plane, settings.limits),
-            log_level="warning",
-            timeout_graceful_shutdown=1,
-            lifespan="off",
-            http=PeerProtocol,
-            proxy_headers=not settings.is_tls,  # only what a proxy before plain HTTP says of who came is believed
-            ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
-        )
-        server = StoppedServer(config)
+        app, is_proxied = application(plane, settings.limits), not settings.is_tls
+        server = HttpServer(HttpConfig(app, tls.context if tls else None, is_proxied=is_proxied))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
-        keeper = group.create_task(tls.keep(), name="keep the certificate") if tls else None
+        jobs = [group.create_task(give_back(server), name="give memory back")]
+        if tls:
+            jobs.append(group.create_task(tls.keep(), name="keep the certificate"))
         await server.serve(sockets=sockets)
-        if keeper:
-            keeper.cancel()
+        for job in jobs:
+            job.cancel()
 
 
 async def _secured(plane: ControlPlane, settings: ServeSettings, sockets: list[socket.socket], clock: SystemClock) -> ServerTls:  # fmt: skip
@@ -140,19 +129,6 @@ def _must_be_loopback(sockets: list[socket.socket]) -> None:
                 f"--insecure-http serves loopback only, and {host} is not",
                 hint="leave it out, put the proxy on this machine, or add --insecure-http-anywhere: tokens and credentials can be read on the way then",
             )
-
-
-class StoppedServer(uvicorn.Server):
-    """Ends by our signal handlers, as a success; uvicorn's own would end the process by the signal."""
-
-    def stop(self) -> None:
-        """End soon."""
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """None."""
-        yield
 
 
 async def ensure_admin_token(plane: ControlPlane, data_dir: Path) -> Path:

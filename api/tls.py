@@ -8,7 +8,6 @@ place, so that a new certificate, or another set of roots, needs no restart and 
 import asyncio
 import socket
 import ssl
-from asyncio.sslproto import SSLProtocol
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,11 +41,6 @@ class OwnCertificate:
     """PEM of its root, which agents are told to trust beside ours."""
 
 
-READ_BYTES = 16 << 10
-"""What asyncio reads at once from a connection with TLS, into a buffer of each connection's own that it fills with zeros: a quarter of a MiB by
-itself, nine tenths of what an agent's stream takes."""
-
-
 class ServerTls:
     """Of one process. `context` is the listener's."""
 
@@ -65,7 +59,6 @@ class ServerTls:
 
     def start(self) -> None:
         """Have a certificate. Raises InvalidInput for files that are not as they should be."""
-        SSLProtocol.max_size = READ_BYTES
         if self._own:
             self._authorities.extra_roots = self._read_own(self._own)
         self._make()

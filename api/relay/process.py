@@ -11,14 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import uvicorn
-
-from api.connections import PeerProtocol
+from api.connections import HttpConfig, HttpServer, give_back
 from api.relay.plane import RelayPlane
 from api.relay.settings import RelaySettings
 from api.relay.tls import RelayTls
 from api.rest.relaying.application import relay_application
-from api.serve import StoppedServer, listener
+from api.serve import listener
 from federation.errors import CausewayError, Conflict, InvalidInput
 from nodeagent.control import identity
 from nodeagent.pace import Clock, SystemClock
@@ -52,10 +50,10 @@ async def _run(settings: RelaySettings) -> None:
             await server.ended.wait()
 
 
-class RelayServer(StoppedServer):
+class RelayServer(HttpServer):
     """Says when it has ended."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: HttpConfig) -> None:
         super().__init__(config)
         self.ended = asyncio.Event()
 
@@ -82,18 +80,10 @@ async def serving(
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the certificate cannot be used: {error}", hint="join again") from error
     plane.upstream.on_news = tls.follow
-    config = uvicorn.Config(
-        relay_application(plane),
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-        lifespan="off",
-        http=PeerProtocol,
-        proxy_headers=False,  # nodes speak to it without a proxy between
-        ssl_context_factory=lambda _config, _default: tls.context,
-    )
-    server = RelayServer(config)
+    server = RelayServer(HttpConfig(relay_application(plane), tls.context))
     async with asyncio.TaskGroup() as group:
         work = group.create_task(plane.run(), name="relay")
+        trimmer = group.create_task(give_back(server), name="give memory back")
         served = group.create_task(server.serve_on(opened), name="serve")
         try:
             yield plane, server
@@ -101,6 +91,7 @@ async def serving(
             server.stop()
             await served
             work.cancel()
+            trimmer.cancel()
 
 
 @contextmanager

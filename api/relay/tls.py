@@ -1,13 +1,12 @@
 """TLS of a relay: its one certificate, which it also shows to the control plane; clients' certificates from roots of the control plane's authorities."""
 
 import ssl
-from asyncio.sslproto import SSLProtocol
 from pathlib import Path
 
 import structlog
 
 from api.relay.roots import Roots
-from api.tls import READ_BYTES, server_context
+from api.tls import server_context
 from nodeagent.control import identity
 
 LOG = structlog.get_logger("relay")
@@ -25,7 +24,6 @@ class RelayTls:
 
     def start(self) -> None:
         """Have a certificate. Raises OSError, ssl.SSLError."""
-        SSLProtocol.max_size = READ_BYTES
         self._make()
 
     def follow(self) -> None:

@@ -25,7 +25,8 @@ AREA = "fanout"
 SIZES = (500, 1000, 2000, 4000, 8000)
 CHANGES, BETWEEN = 20, 1.5
 """Changes that are measured, and seconds between them."""
-IDLE_SECONDS = 20
+IDLE_SECONDS = 25
+"""Memory is given back meanwhile (`api.connections.give_back`)."""
 AIM_SIZE = 5000
 REPLICATED = 2000
 """Agents of two replicas, half of them each: servers, PostgreSQL and the crowd share the cores."""
@@ -48,7 +49,7 @@ class Measured:
     idle: float
     """The server's share of a core while nothing changes."""
     memory: float
-    """KiB of the server for each agent."""
+    """KiB of the server for each agent, once it has given back what only their arrival took."""
     bytes: float
     """Of one change to one agent."""
     losses: int
@@ -130,7 +131,6 @@ def measured(
         ready = [crowd.stdout.readline().split() for crowd in crowds]
         cold = max(float(words[1]) for words in ready)
         first, losses = (sum(int(words[n]) for words in ready) for n in (2, 3))
-        memory = (sum(_memory(server.pid) for server in servers) - alone) / agents
 
         def ticks() -> float:
             return sum(_ticks(server.pid) for server in servers)
@@ -138,6 +138,7 @@ def measured(
         before = ticks()
         time.sleep(idle_seconds)  # noqa: TID251 - a measurement in the foreground
         idle = (ticks() - before) / idle_seconds
+        memory = (sum(_memory(server.pid) for server in servers) - alone) / agents
         writes, before = {}, ticks()
         for number in range(changes):
             began = time.monotonic()

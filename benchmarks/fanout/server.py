@@ -4,27 +4,26 @@ import asyncio
 import resource
 import socket
 import sys
-from asyncio.sslproto import SSLProtocol
 
-import uvicorn
-
+from api.connections import BoundedProtocol, HttpConfig, HttpServer, give_back
 from api.rest.app import application
 from api.serve import listener
-from api.tls import READ_BYTES
+from api.tls import server_context
 from controlplane.clock import SystemClock
 from controlplane.service import ControlPlane, Settings
 
 
 async def serve(port: int, url: str, certificate: str, key: str) -> None:
     """Until it is killed."""
-    SSLProtocol.max_size = READ_BYTES  # as `causeway serve` does
     async with ControlPlane.open(Settings(database_url=url), SystemClock()) as plane:
         listening: socket.socket = listener(("127.0.0.1", port))
         print((await plane.access.create_token("benchmark")).text, flush=True)
-        config = uvicorn.Config(
-            application(plane), log_level="error", lifespan="off", ssl_certfile=certificate, ssl_keyfile=key, access_log=False
-        )  # fmt: skip
-        await uvicorn.Server(config).serve(sockets=[listening])
+        context = server_context()
+        context.load_cert_chain(certificate, key)
+        server = HttpServer(HttpConfig(application(plane), context, protocol=BoundedProtocol))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(give_back(server))
+            await server.serve(sockets=[listening])
 
 
 if __name__ == "__main__":

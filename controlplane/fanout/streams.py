@@ -16,7 +16,7 @@ LATE_TICKS = 4
 """A view that shows nothing of a change lets its streams know of the revision within so many ticks: at most one line a second, however many changes."""
 AT_ONCE = 256
 """Streams that are woken before the loop looks at anything else."""
-PIECE = 8 << 10
+PIECE = 2 << 10
 """Bytes handed on at once, so that what a slow agent has not taken yet is not in memory; TLS keeps a buffer of the largest for as long as a stream
 lives."""
 OPENING = 256

@@ -1,21 +1,22 @@
-"""A request whose headers do not come to their end: the connection is cut, and one that is served is not."""
+"""Connections: headers that do not come to their end, answers that go on, many that come at once."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvicorn
 
-from api.connections import HEADER_SECONDS, PeerProtocol
-from tests.scenarios.serving import Quiet
+from api.connections import BEGINNING, HEADER_SECONDS, BoundedProtocol, HttpConfig, HttpServer
+from api.rest.answers.streaming import Streamed
 
 SECONDS = 0.4
 
 
-class Hurried(PeerProtocol):
+class Hurried(BoundedProtocol):
     header_seconds = SECONDS
 
 
@@ -33,17 +34,23 @@ async def slowly(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
+@asynccontextmanager
+async def served(config: HttpConfig) -> AsyncIterator[int]:
+    """Its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            slowly, log_level="critical", lifespan="off", http=Hurried, timeout_keep_alive=60
-        )
-        server = Quiet(config)
+        server = HttpServer(config)
         task = asyncio.ensure_future(server.serve(sockets=[listener]))
         yield listener.getsockname()[1]
-        server.should_exit = True
+        server.stop()
         await task
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    config = HttpConfig(slowly, None, protocol=Hurried)
+    config.timeout_keep_alive = 60
+    async with served(config) as found:
+        yield found
 
 
 async def drip(writer: asyncio.StreamWriter, text: bytes) -> None:
@@ -92,4 +99,73 @@ async def test_a_slow_body_and_a_slow_answer_are_no_headers(port: int) -> None:
 
 
 def test_headers_have_seconds() -> None:
-    assert PeerProtocol.header_seconds == HEADER_SECONDS <= 30
+    assert BoundedProtocol.header_seconds == HEADER_SECONDS <= 30
+
+
+@dataclass
+class Ticking:
+    """An application whose answers go on, and what became of them."""
+
+    ticks: int
+    is_unwound: asyncio.Event = field(default_factory=asyncio.Event)
+    is_closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await Streamed(self._chunks(), is_packed=False)(scope, receive, send)
+        self.is_unwound.set()
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for number in range(self.ticks):
+                await self.is_unwound.wait()
+                yield f"tick {number}\n".encode()
+            if self.ticks == 1:
+                await asyncio.Event().wait()
+        finally:
+            self.is_closed.set()
+
+
+async def test_an_answer_that_goes_on_leaves_the_layers_that_made_it_and_ends_with_its_reader() -> None:
+    app = Ticking(1)
+    async with served(HttpConfig(app, None)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /agent/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"tick 0\n" in await reader.readuntil(b"tick 0\n")
+        assert not app.is_closed.is_set()
+        writer.close()
+        await app.is_closed.wait()
+
+
+async def test_after_an_answer_that_ends_the_connection_is_good_for_another() -> None:
+    async with served(HttpConfig(Ticking(3), None)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            said = await reader.readuntil(b"0\r\n\r\n")
+            assert said.startswith(b"HTTP/1.1 200")
+            assert said.count(b"tick") == 3
+        writer.close()
+
+
+async def test_agents_that_come_at_once_are_let_in_some_at_a_time() -> None:
+    """And all of them are, also when some go before it is their turn."""
+    inside, most = 0, 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.01)
+        inside -= 1
+        await Streamed(Ticking(1)._chunks(), is_packed=False)(scope, receive, send)
+
+    async def ask(is_patient: bool) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /agent/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        if is_patient:
+            assert await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with served(HttpConfig(app, None)) as port:
+        await asyncio.gather(*(ask(number % 3 > 0) for number in range(3 * BEGINNING)))
+    assert 1 < most <= BEGINNING

@@ -24,6 +24,7 @@ from federation.errors import (
 )
 from federation.resources.codec import decode
 from federation.resources.metadata import ObjectKey
+from tests.controlplane.lines import whole_lines
 
 
 def change(
@@ -245,7 +246,7 @@ async def test_many_writers_make_revisions_that_every_watcher_sees_in_order(plan
     seen: list[int] = []
 
     async def follow() -> None:
-        async for chunk in plane.stream(session, start):
+        async for chunk in whole_lines(plane.stream(session, start)):
             for line in chunk.splitlines():
                 message = wire.decode(line)
                 if isinstance(message, wire.Upsert) and message.document["kind"] == "Tier":

@@ -24,6 +24,7 @@ from nodeagent.agent import Agent
 from nodeagent.dataplane.fake import FakeDriver, verdict
 from nodeagent.reconcile import Drivers
 from nodeagent.settings import AgentSettings
+from tests.controlplane.lines import whole_lines
 
 WEB, DB = IPv4Address("10.10.1.1"), IPv4Address("10.20.1.1")
 TCP = Packet(protocol=6, destination_port=8080, source_port=40000)
@@ -68,7 +69,7 @@ class Wire:
         return self._plane
 
     async def messages(self, since: int | None) -> AsyncGenerator[wire.Message, None]:
-        stream, heard = self.plane.stream(self.session, since), list[wire.Message]()
+        stream, heard = whole_lines(self.plane.stream(self.session, since)), list[wire.Message]()
         self.heard.append((since, heard))
         cut, chunk = asyncio.ensure_future(self._is_cut.wait()), None
         try:

@@ -1,7 +1,6 @@
 """A real `causeway serve` with TLS in this process's loop, on loopback, and nodes that join it as the command line does."""
 
 import asyncio
-import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
-from api.connections import PeerProtocol
+from api.connections import HttpConfig, HttpServer
 from api.rest.app import application
 from api.tls import ServerTls
 from controlplane.access.actor import inside
@@ -109,15 +107,8 @@ async def serving(folder: Path, life: timedelta = timedelta(hours=12)) -> AsyncI
             await plane.certificates.authorities.open(folder, clock.now())
             tls = ServerTls(plane.certificates.authorities, ["127.0.0.1"], folder, clock)
             tls.start()
-            config = uvicorn.Config(
-                application(plane),
-                log_level="critical",
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-                http=PeerProtocol,
-                ssl_context_factory=lambda _config, _default: tls.context,
-            )
-            server = Quiet(config)
+            config = HttpConfig(application(plane), tls.context)
+            server = HttpServer(config)
             task = asyncio.ensure_future(server.serve(sockets=[listener]))
             user = (await plane.access.create_token("tester")).text
             found = Serving(plane, tls, folder, listener.getsockname()[1], user)
@@ -128,11 +119,3 @@ async def serving(folder: Path, life: timedelta = timedelta(hours=12)) -> AsyncI
             finally:
                 server.should_exit = True
                 await task
-
-
-class Quiet(uvicorn.Server):
-    """Leaves the process's signals alone."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield

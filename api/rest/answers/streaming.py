@@ -10,6 +10,10 @@ from fastapi.responses import Response
 DEFLATE = "deflate"
 """The content coding whose parts may be made once for many readers (RFC 9110, 8.4.1.2: zlib's format)."""
 
+STREAM_PATH = "/agent/v1/stream"
+ENDLESS = "causeway.endless"
+"""In the scope of a request: a list, in which the chunks of an answer may be left that the connection goes on with by itself (`api.connections`)."""
+
 
 def takes_packed(request: Request) -> bool:
     """Whether an agent can unpack."""
@@ -31,6 +35,9 @@ class Streamed(Response):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One stream."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if ENDLESS in scope:
+            scope[ENDLESS].append(self.chunks)
+            return
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(self._send(send), name="stream")
             reader = group.create_task(_until_gone(receive), name="its reader")

@@ -15,6 +15,7 @@ from controlplane.hub import Hub
 from federation import wire
 from federation.errors import Unauthenticated, Unavailable
 from tests.api.relay.conftest import until
+from tests.controlplane.lines import whole_lines
 from tests.scenarios.conftest import EagerClock
 
 
@@ -60,7 +61,7 @@ class Stage:
     async def heard(self, since: int | None) -> list[wire.Message]:
         """What an agent is told until it is in sync."""
         found: list[wire.Message] = []
-        stream: Any = self.fanout.stream("dc1", since)
+        stream = whole_lines(self.fanout.stream("dc1", since))
         async with contextlib.aclosing(stream):
             async for chunk in stream:
                 found += map(wire.decode, chunk.splitlines())

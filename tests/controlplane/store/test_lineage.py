@@ -18,6 +18,7 @@ from controlplane.store.database import Database
 from federation import wire
 from federation.errors import Gone, Unavailable
 from nodeagent.control.replica import Replica, State
+from tests.controlplane.lines import whole_lines
 from tests.controlplane.postgres import Server
 from tests.controlplane.test_database_away import until
 from tests.controlplane.test_feed import tier
@@ -72,9 +73,9 @@ async def test_what_a_standby_lacks_is_gone_everywhere(
         standby.stop()
         for number in range(LOST):
             await plane.change([tier(f"lost{number}")], actor=inside("t"))
-        stream = plane.stream(SESSION, None)
+        stream = whole_lines(plane.stream(SESSION, None))
         await catch_up(staying, stream, 3 + LOST)
-        await catch_up(returning, plane.stream(SESSION, None), 3 + LOST)
+        await catch_up(returning, whole_lines(plane.stream(SESSION, None)), 3 + LOST)
         primary.kill()
         await asyncio.to_thread(standby.start)
         await asyncio.to_thread(standby.promote)
@@ -94,7 +95,9 @@ async def test_what_a_standby_lacks_is_gone_everywhere(
             for number in range(LOST + 2):
                 await write(fresh, f"new{number}")
             assert fresh.hub.revision > lineage.REVISIONS
-            await catch_up(returning, fresh.stream(SESSION, returning.state.revision), fresh.hub.revision)
+            await catch_up(
+                returning, whole_lines(fresh.stream(SESSION, returning.state.revision)), fresh.hub.revision
+            )
             assert known(returning) == visible(fresh.hub)
             names = {path for _, path in known(returning)}
             assert names == {*(f"kept{n}" for n in range(3)), *(f"new{n}" for n in range(LOST + 2))}
