@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.rest.answers.streaming import Streamed, takes_packed
+from api.rest.answers.streaming import STREAM_PATH, Streamed, takes_packed
 from api.rest.authentication import Permission, has_tls, plane_of, require
 from api.rest.bodies import known_query, read_json, whole_number
 from api.rest.descriptions import (
@@ -45,7 +45,7 @@ def router() -> APIRouter:
     """/agent/v1, and join tokens."""
     routes = APIRouter()
     for path, handler, method, code, said in (
-        ("/agent/v1/join", join, "POST", 201, JOIN), ("/agent/v1/stream", stream, "GET", 200, STREAM), ("/agent/v1/key", publish_key, "PUT", 204, KEY),
+        ("/agent/v1/join", join, "POST", 201, JOIN), (STREAM_PATH, stream, "GET", 200, STREAM), ("/agent/v1/key", publish_key, "PUT", 204, KEY),
         ("/agent/v1/report", report, "POST", 204, REPORT), ("/api/v1/jointokens", create_token, "POST", 201, CREATE_TOKEN),
         ("/api/v1/jointokens", list_tokens, "GET", 200, LIST_TOKENS), ("/api/v1/jointokens/{token_id}", revoke_token, "DELETE", 204, REVOKE_TOKEN),
     ):  # fmt: skip

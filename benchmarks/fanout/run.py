@@ -22,7 +22,7 @@ from benchmarks.rows import Aim, Row, grown, show, write
 from tests.controlplane.postgres import Server
 
 AREA = "fanout"
-SIZES = (500, 1000, 2000, 4000, 8000)
+SIZES = (500, 1000, 2000, 4000, 5000, 8000)
 CHANGES, BETWEEN = 20, 1.5
 """Changes that are measured, and seconds between them."""
 IDLE_SECONDS = 25

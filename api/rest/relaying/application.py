@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from api.rest import counting, nodes, problems
 from api.rest.answers import staleness
+from api.rest.answers.streaming import STREAM_PATH
 from api.rest.authentication import Permission, require
 from api.rest.guard.limits import Limits, LimitSettings
 from api.rest.guard.requests import Guarded
@@ -19,7 +20,7 @@ from federation.errors import CausewayError
 PUBLIC = Depends(require(Permission.PUBLIC))
 SERVED = frozenset(
     {
-        "/agent/v1/stream", "/agent/v1/key", "/agent/v1/report", "/agent/v1/counts", "/agent/v1/join", "/agent/v1/renew", "/agent/v1/recover",
+        STREAM_PATH, "/agent/v1/key", "/agent/v1/report", "/agent/v1/counts", "/agent/v1/join", "/agent/v1/renew", "/agent/v1/recover",
         "/agent/v1/trust", "/api/v1/ca",
     }
 )  # fmt: skip
