@@ -52,7 +52,7 @@ def rows_of(found: list[Measured]) -> Iterator[Row]:
     for kind, what in ASKED.items():
         yield from grown((m.endpoints, Row(name=f"{what}, {m.endpoints:,} stand", unit="1/s", ours=m.rates[kind])) for m in found)  # fmt: skip
         yield from grown((m.endpoints, Row(name=f"{what}, p99, {m.endpoints:,} stand", unit="ms", ours=m.late[kind])) for m in found)  # fmt: skip
-    yield from grown((m.endpoints, Row(name=f"endpoints written in bulks of 500, {m.endpoints:,} at the end", unit="1/s", ours=m.filled)) for m in found)  # fmt: skip
+    yield from grown((m.endpoints, Row(name=f"endpoints written in bulks of 500, the first 5,000 of {m.endpoints:,}", unit="1/s", ours=m.filled)) for m in found)  # fmt: skip
 
 
 def measured(endpoints: int, database: str, seconds: float = SECONDS) -> Measured:

@@ -1,4 +1,4 @@
-"""Replicas, agents, database and the lines between them are killed, stopped and cut at random while writers go on: nothing acknowledged is lost,
+"""Replicas, agents, a relay, the database and the lines between them are killed, stopped and cut at random while writers go on: nothing acknowledged is lost,
 nothing is done twice, and every agent ends with exactly what it may see.
 
 `CAUSEWAY_CHAOS_SECONDS` makes it longer, `CAUSEWAY_CHAOS_SEED` repeats what a failure has printed.
@@ -37,6 +37,8 @@ SECONDS = float(os.environ.get("CAUSEWAY_CHAOS_SECONDS", "35"))
 SEED = int(os.environ.get("CAUSEWAY_CHAOS_SEED") or secrets.randbelow(2**32))
 ROOT = Path(__file__).parents[2]
 AGENTS = (("dc1", "n1"), ("dc1", "n2"), ("aws1", "n1"), ("aws1", "n2"))
+RELAYED = "aws1"
+"""The cluster whose agents ask a relay."""
 WRITERS = 3
 HEALED_SECONDS = 60.0
 SYNCED = "fsync=on"
@@ -46,13 +48,15 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(SECONDS + 200)]
 
 @dataclass
 class Follower:
-    """One agent's process."""
+    """One agent's process, or the relay's."""
 
     state: Path
+    words: tuple[str, ...] = ()
+    """Of a relay: how it is run."""
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        words = [sys.executable, "-m", "tests.interop.follower", str(self.state)]
+        words = [sys.executable, "-m", *(self.words or ("tests.interop.follower", str(self.state)))]
         with (self.state / "log").open("ab") as log:
             self.process = subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=log)
 
@@ -71,7 +75,10 @@ class World:
     chance: random.Random
     machines: list[MachineClock]
     """Of the replicas."""
+    relay_port: int
     followers: list[Follower] = field(default_factory=list)
+    relays: list[Follower] = field(default_factory=list)
+    """The one of aws1, which its agents ask."""
     done: Counter[str] = field(default_factory=Counter)
     """What was done to it, and what writers met."""
     acknowledged: dict[str, int] = field(default_factory=dict)
@@ -83,14 +90,14 @@ class World:
     async def supervise(self) -> None:
         """As systemd does: what ended is started again."""
         while True:
-            for one in (*self.replicas, *self.followers):
+            for one in (*self.replicas, *self.followers, *self.relays):
                 if one.process is not None and one.process.poll() is not None:
                     self.done["started again"] += 1
                     one.start()
             await asyncio.sleep(0.3)
 
     def remove(self) -> None:
-        for one in (*self.replicas, *self.followers):
+        for one in (*self.replicas, *self.followers, *self.relays):
             if one.process is not None and one.process.poll() is None:
                 one.process.send_signal(signal.SIGCONT)
                 one.process.kill()
@@ -161,6 +168,18 @@ async def killed_agent(world: World) -> None:
     await asyncio.to_thread(world.chance.choice(world.followers).kill)
 
 
+async def killed_relay(world: World) -> None:
+    await asyncio.to_thread(world.relays[0].kill)
+
+
+async def stopped_relay(world: World) -> None:
+    process = world.relays[0].process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(1)
+    process.send_signal(signal.SIGCONT)
+
+
 async def killed_database(world: World) -> None:
     if world.chance.random() < 0.5:
         world.server.kill()
@@ -209,7 +228,7 @@ async def set_clock(world: World) -> None:
 
 
 FAULTS: list[Callable[[World], Awaitable[None]]] = [
-    killed_replica, stopped_replica, killed_agent, killed_database, cut_lines, cut_lines, stalled_lines, slow_lines, slow_disk, set_clock,
+    killed_replica, stopped_replica, killed_agent, killed_relay, stopped_relay, killed_database, cut_lines, cut_lines, stalled_lines, slow_lines, slow_disk, set_clock,
 ]  # fmt: skip
 
 
@@ -236,9 +255,36 @@ async def joined(world: World, api: httpx.AsyncClient, place: int) -> Follower:
     answer = await api.post("/agent/v1/join", json=body)
     assert answer.status_code == 201, answer.text
     identity.save(state, asked.key, json.loads(answer.content))
-    where = f"https://127.0.0.1:{world.line.port}"
+    where = f"https://127.0.0.1:{world.line.port if cluster != RELAYED else world.relay_port}"
     (state / "agent.toml").write_text(f'server = "{where}"\ncluster = "{cluster}"\nnode = "{node}"\n')
     return Follower(state)
+
+
+async def relayed(world: World, api: httpx.AsyncClient) -> Follower:
+    """The relay, which has joined."""
+    state, port = world.folder / "relay", str(world.relay_port)
+    one = document("Relay", "r1", {"names": ["127.0.0.1"]}, cluster=RELAYED)
+    assert (await api.post("/api/v1/apply", json={"items": [one]})).status_code == 200
+    body = {"cluster": RELAYED, "role": "relay", "node": "r1"}
+    token = (await api.post("/api/v1/jointokens", json=body)).json()["token"]
+    words = [
+        "relay",
+        "join",
+        "--cluster",
+        RELAYED,
+        "--name",
+        "r1",
+        "--token-file",
+        "-",
+        "--state-dir",
+        str(state),
+    ]
+    where = ["--server", f"https://127.0.0.1:{world.line.port}", "--ca-file", str(world.replicas[0].folder / "ca.pem")]  # fmt: skip
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-m", "api.cli.main", *words, *where], input=token, cwd=ROOT, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Follower(state, ("api.cli.main", "relay", "run", "--listen", f"127.0.0.1:{port}", "--state-dir", str(state)))  # fmt: skip
 
 
 async def snapshot(url: str, state: Path) -> State:
@@ -264,6 +310,13 @@ async def has_what_it_may_see(world: World, follower: Follower) -> bool:
     return enforced == fresh[0].revision and all(documents(one) == documents(kept) for one in fresh)
 
 
+async def all_have_reported(world: World) -> bool:
+    """Each node, also below the relay, that it enforces all."""
+    newest = int(world.server.ask("SELECT value FROM counters WHERE name = 'revision'"))
+    told = world.server.ask("SELECT revision FROM node_reports").split()
+    return len(told) == len(AGENTS) and all(int(one) == newest for one in told)
+
+
 async def all_ready(world: World) -> bool:
     return all([await is_ready(at(replica), replica) for replica in world.replicas])
 
@@ -277,6 +330,8 @@ async def begun(world: World) -> None:
         assert (await api.post("/api/v1/apply", json={"items": clusters})).status_code == 200
         for place in range(len(AGENTS)):
             world.followers.append(await joined(world, api, place))
+        world.relays.append(await relayed(world, api))
+    world.relays[0].start()
     for follower in world.followers:
         follower.start()
 
@@ -288,7 +343,7 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
     chance, server = random.Random(SEED), make_server()
     server.make()
     server.start(SYNCED)
-    ports, secret = free_ports(2), secrets.token_hex(32)
+    (relay_port, *ports), secret = free_ports(3), secrets.token_hex(32)
     url = f"postgresql://postgres@/postgres?host={server.folder}"
     replicas = [Replica(port, tmp_path / f"replica{port}", url) for port in ports]
     machines = [MachineClock(tmp_path / f"clock{port}") for port in ports]
@@ -298,7 +353,7 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
         machine.set("+0")
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(Line(ports, random.Random(SEED + 1)).listening())
-        world = World(server, replicas, line, tmp_path, chance, machines)
+        world = World(server, replicas, line, tmp_path, chance, machines, relay_port)
         stack.callback(world.remove)
         await begun(world)
         async with asyncio.timeout(SECONDS + HEALED_SECONDS + 30), asyncio.TaskGroup() as group:
@@ -310,11 +365,12 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
             await asyncio.gather(*writers)
             for follower in world.followers:
                 await until(lambda f=follower: has_what_it_may_see(world, f), HEALED_SECONDS)  # type: ignore[misc]
+            await until(lambda: all_have_reported(world))
             keeper.cancel()
         print(dict(world.done), "acknowledged:", len(world.acknowledged), "cuts:", line.cuts)
         must_be_there_once(world)
         logs = [replica.folder.parent / f"{replica.folder.name}.log" for replica in replicas]
-        for log in (*logs, *(follower.state / "log" for follower in world.followers)):
+        for log in (*logs, *(one.state / "log" for one in (*world.followers, *world.relays))):
             assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
         checked = await asyncio.to_thread(
             subprocess.run, [sys.executable, "-m", "api.cli.main", "db", "check", "--database-url", url],
@@ -323,6 +379,14 @@ async def test_nothing_acknowledged_is_lost_nothing_is_done_twice_and_all_agents
         assert (checked.returncode, "no fault" in checked.stdout) == (0, True), (
             checked.stdout + checked.stderr
         )
+        first = replicas[0]
+        facts = {"CAUSEWAY_SERVER": at(first), "CAUSEWAY_TOKEN_FILE": str(first.folder / "admin.token"), "CAUSEWAY_CA_FILE": str(first.folder / "ca.pem")}  # fmt: skip
+        verified = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "api.cli.main", "audit", "verify"],
+            cwd=ROOT, env={**os.environ, **facts}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        print(verified.stdout)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def must_be_there_once(world: World) -> None:
