@@ -84,11 +84,14 @@ class Pins:
             memory=int(said["memlock"]),
         )
 
-    def entries(self, name: str) -> Iterator[tuple[bytes, bytes]]:
-        """All entries, as they are met: a large map is never held whole."""
+    def entries(self, name: str, *, is_sparse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """All entries, as they are met: a large map is never held whole. `is_sparse`: values of nothing but zeros may be left out, which costs little where most are
+        so."""
         held = self.map(name)
         try:
             for keys, values, size in held.chunks():
+                if is_sparse and values.count(0) == len(values):
+                    continue
                 k, v = held.key_size, held.value_size
                 yield from ((keys[n * k : n * k + k], values[n * v : n * v + v]) for n in range(size))
         except DriverError as error:

@@ -19,7 +19,7 @@ def reasons(pins: Pins) -> dict[str, int]:
 def rule_totals(pins: Pins) -> dict[int, tuple[int, int]]:
     """(packets, bytes) by key of `Tables.references`, of rules that have any. Raises DriverError."""
     found = {}
-    for key, value in pins.entries("rule_counts"):
+    for key, value in pins.entries("rule_counts", is_sparse=True):
         number = decode.reference_of(decode.number(key))
         if number is not None and any(value):
             fields = struct.unpack(f"={len(value) // 8}Q", value)
