@@ -65,7 +65,9 @@ async def two_clusters(plane: ControlPlane) -> tuple[NodeSession, NodeSession]:
 async def take(stream: AsyncIterator[bytes]) -> list[wire.Message]:
     """To the end of a transaction, in however many pieces it comes."""
     text = b""
-    while not text or not isinstance(wire.decode(text.splitlines()[-1]), wire.Commit | wire.InSync):
+    while not text.endswith(b"\n") or not isinstance(
+        wire.decode(text.splitlines()[-1]), wire.Commit | wire.InSync
+    ):
         text += await anext(stream)
     return [wire.decode(line) for line in text.splitlines()]
 

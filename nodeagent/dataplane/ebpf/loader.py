@@ -23,7 +23,7 @@ SOURCES = ("layout.h", "parse.h", "connections.h", "verdict.h", "endpoint.c", "h
 PROGRAMS = ("from_endpoint", "to_endpoint")
 HOST_PROGRAMS = ("from_network", "to_network")
 """Those of the node's own interfaces."""
-STEPS = ("walk_rules", "deliver", "walk_host", "ask_host")
+STEPS = ("walk_rules", "deliver", "walk_host", "ask_host", "judge_rules")
 """Programs that those go on in, in the order of the map `steps`."""
 EARLY = "deny_early"
 """That of their drivers (XDP)."""

@@ -15,31 +15,15 @@ from controlplane.intent import NodeSession
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import lineage
 from controlplane.store.database import Database
-from federation import wire
 from federation.errors import Gone, Unavailable
 from nodeagent.control.replica import Replica, State
-from tests.controlplane.lines import whole_lines
+from tests.controlplane.lines import catch_up, known, visible, whole_lines
 from tests.controlplane.postgres import Server
 from tests.controlplane.test_database_away import until
 from tests.controlplane.test_feed import tier
 
 SESSION = NodeSession(cluster="dc1", node="n1")
 LOST = 5
-
-
-async def catch_up(replica: Replica, lines: AsyncIterator[bytes], wanted: int) -> None:
-    async with asyncio.timeout(30):
-        while replica.state.revision != wanted:
-            for line in (await anext(lines)).splitlines(keepends=True):
-                replica.take(wire.decode(line))
-
-
-def known(replica: Replica) -> dict[Any, Any]:
-    return {key: packed.whole() for key, packed in replica.state.documents.items()}  # type: ignore[attr-defined]
-
-
-def visible(hub: Hub) -> dict[Any, Any]:
-    return {(key.kind, key.path): held.document for key, held in hub.objects.items()}
 
 
 async def write(plane: ControlPlane, name: str) -> int:

@@ -163,14 +163,14 @@ BPF_TABLE("lru_hash", struct connection_key, struct connection, openings, OPENIN
 BPF_TABLE("lru_hash", struct verdict_key, u64, verdicts, 65536);
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 BPF_TABLE("percpu_array", u32, struct walk, walks, 1);
-BPF_TABLE("prog", u32, u32, steps, 4);
+BPF_TABLE("prog", u32, u32, steps, 5);
 BPF_TABLE("percpu_array", u32, u64, counters, 32);
 BPF_TABLE("percpu_array", u32, struct rule_count, rule_counts, COUNTED_RULES);
 BPF_TABLE("array", u32, struct settings, settings, 1);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 
 // Of `steps`: programs that another goes on in.
-enum { WALK_RULES, DELIVER, WALK_HOST, ASK_HOST };
+enum { WALK_RULES, DELIVER, WALK_HOST, ASK_HOST, JUDGE };
 
 // Order: layout.COUNTERS.
 enum {

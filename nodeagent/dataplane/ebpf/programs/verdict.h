@@ -1,6 +1,7 @@
 // From a packet to a verdict: the peer's row of bits against the list of the endpoint's class.
 
-#define CHUNK 80 // rules, or summaries of blocks, that one program looks at; then it calls itself
+#define CHUNK 128 // rules that one program looks at, or blocks that it passes over; then it calls itself
+#define GROUP 8 // blocks whose summaries are looked at together, before their rules: twice CHUNK
 #define CACHE_FROM 40
 enum { DENY, ALLOW, WALK }; // verdicts; of rules, from GOES_ON on the walk goes on
 #define GOES_ON 2
@@ -171,31 +172,44 @@ static inline int judge(struct __sk_buff *skb, struct walk *w, int verdict) {
     return finish(skb, w, verdict);
 }
 
-// Whether no rule of a block can match a row. Arithmetic as above.
+// 1 when no rule of a block can match a row. Arithmetic as above.
 static inline u32 is_passed_over(struct summary *s, struct row *row) {
-    u64 common = 0;
+    u64 common = 0, missing = ~s->words[0]; // a block that asks nothing of a peer has all bits, and a row may have none
 #pragma unroll
     for (int word = 0; word < ROW_WORDS; word++) common |= s->words[word] & row->words[word];
-    return common == 0 && s->words[0] != ~0ull; // a row may have no bit at all
+    return (u32)((((common | -common) >> 63) ^ 1) & ((missing | -missing) >> 63));
+}
+
+// The blocks of the group from `first` that are passed over, a bit for each; all of the list's others are walked.
+static inline u32 passed_over(struct walk *w, u32 first) {
+    u32 passed = 0, base = w->start / BLOCK + first;
+    for (u32 n = 0; n < GROUP; n++) {
+        u32 block = base + n;
+        struct summary *s = summaries.lookup(&block);
+        if (!s) break; // beyond the last one: none of this list's
+        passed |= is_passed_over(s, &w->row) << n;
+    }
+    return passed;
 }
 
 // Walks on in the list, `chunk` rules at most: WALK when more are left. Its end allows, by no rule.
 static inline u32 walk_on(struct walk *w, int chunk, u32 has_own) {
     u32 at = w->at, start = w->start, size = w->size, ports = ((u32)w->source << 16) | w->destination;
-    u32 verdict = WALK, transport = w->transport, is_summarized = w->is_summarized, logged = w->logged;
+    u32 verdict = WALK, transport = w->transport, logged = w->logged, end = size, passed = 0;
+    if (!has_own && w->is_summarized) {
+        u32 first = at / (BLOCK * GROUP) * GROUP;
+        passed = passed_over(w, first);
+        if (size > (first + GROUP) * BLOCK) end = (first + GROUP) * BLOCK;
+    }
     for (int n = 0; n < chunk; n++) {
-        if (at >= size) {
-            verdict = ALLOW; // every tier passed
+        if (at >= end) {
+            if (at >= size) verdict = ALLOW; // every tier passed
             break;
         }
         u32 index = start + at;
-        if (!has_own && is_summarized && !(at % BLOCK)) {
-            u32 block = index / BLOCK;
-            struct summary *s = summaries.lookup(&block);
-            if (s && is_passed_over(s, &w->row)) {
-                at += BLOCK;
-                continue;
-            }
+        if (!has_own && !(at % BLOCK) && (passed >> (at / BLOCK % GROUP) & 1)) {
+            at += BLOCK;
+            continue;
         }
         struct rule *r = rules.lookup(&index);
         if (!r) return DENY;
@@ -223,5 +237,21 @@ int walk_rules(struct __sk_buff *skb) {
     u32 zero = 0;
     struct walk *w = walks.lookup(&zero);
     if (!w) return TC_ACT_SHOT;
-    return judge(skb, w, walk_on(w, CHUNK, 0));
+    u32 verdict = walk_on(w, CHUNK, 0);
+    if (verdict == WALK) {
+        steps.call(skb, WALK_RULES);
+        w->reason = TOO_LONG; // calls are used up: closed
+        verdict = DENY;
+    }
+    w->said = verdict;
+    steps.call(skb, JUDGE); // not here: the verifier would follow all that for every round of the walk
+    return count(TOO_LONG, TC_ACT_SHOT);
+}
+
+// Where a packet goes on once a list was walked.
+int judge_rules(struct __sk_buff *skb) {
+    u32 zero = 0;
+    struct walk *w = walks.lookup(&zero);
+    if (!w) return TC_ACT_SHOT;
+    return judge(skb, w, w->said);
 }

@@ -2,11 +2,10 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -14,7 +13,6 @@ from sqlalchemy import select, text
 from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
 from controlplane.duties import NAME
-from controlplane.hub import Hub
 from controlplane.intent import NodeSession, RequestKey, Verb
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import leases, schema
@@ -22,9 +20,9 @@ from controlplane.store import tables as t
 from controlplane.store.database import Database, counter
 from controlplane.store.upkeep import doors, moving, restoring
 from controlplane.store.upkeep.check import check
-from federation import wire
 from federation.errors import Conflict, Gone, InvalidInput
 from nodeagent.control.replica import Replica, State
+from tests.controlplane.lines import catch_up, known, visible, whole_lines
 from tests.controlplane.store.upkeep.conftest import contents, fill, tier, within
 from tests.controlplane.store.upkeep.test_moving import KINDS, NOW, backed_up
 
@@ -32,22 +30,6 @@ from tests.controlplane.store.upkeep.test_moving import KINDS, NOW, backed_up
 async def restored(url: str, path: Path, *, is_replacing: bool = False) -> moving.Moved:
     async with doors.opened(url, is_new=True) as database:
         return await restoring.restore(database, path, is_replacing=is_replacing, now=SystemClock().now())
-
-
-async def catch_up(replica: Replica, lines: AsyncIterator[bytes], wanted: int) -> None:
-    """Until the agent knows that revision."""
-    async with asyncio.timeout(30):
-        while replica.state.revision != wanted:
-            for line in (await anext(lines)).splitlines(keepends=True):
-                replica.take(wire.decode(line))
-
-
-def known(replica: Replica) -> dict[Any, Any]:
-    return {key: packed.whole() for key, packed in replica.state.documents.items()}  # type: ignore[attr-defined]
-
-
-def visible(hub: Hub) -> dict[Any, Any]:
-    return {(key.kind, key.path): held.document for key, held in hub.objects.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,9 +63,9 @@ async def test_whoever_knew_newer_things_ends_with_exactly_what_was_restored(
         await plane.change([tier("later"), tier("pci", 99)], actor=inside("t"))
         await plane.change([tier("later", verb=Verb.DELETE), tier("latest")], actor=inside("t"))
         staying, returning = Replica(State()), Replica(State())
-        stream = plane.stream(session, None)
+        stream = whole_lines(plane.stream(session, None))
         await catch_up(staying, stream, plane.hub.revision)
-        await catch_up(returning, plane.stream(session, None), plane.hub.revision)
+        await catch_up(returning, whole_lines(plane.stream(session, None)), plane.hub.revision)
         assert known(staying) == known(returning) == visible(plane.hub)
         moved = await restored(database_url, tmp_path / "b", is_replacing=True)
         await catch_up(staying, stream, moved.revision)
@@ -96,7 +78,9 @@ async def test_whoever_knew_newer_things_ends_with_exactly_what_was_restored(
         async with ControlPlane.open(settings, SystemClock()) as other:
             for one in (plane, other):
                 back = Replica(returning.state)
-                await catch_up(back, one.stream(session, back.state.revision), plane.hub.revision)
+                await catch_up(
+                    back, whole_lines(one.stream(session, back.state.revision)), plane.hub.revision
+                )
                 assert known(back) == visible(plane.hub)
         await catch_up(staying, stream, plane.hub.revision)
         assert known(staying) == visible(plane.hub)
