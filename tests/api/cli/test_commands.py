@@ -1,5 +1,6 @@
 """The command line against a real control plane: what a user types, sees and gets wrong."""
 
+import itertools
 import json
 import os
 import re
@@ -20,16 +21,20 @@ spec: {prefixes: [%(prefix)s]}
 """
 
 
+NUMBERS = itertools.count()
+"""One server is asked by all tests of a run."""
+
+
 @pytest.fixture
 def cluster(causeway: Run, server: dict[str, str], tmp_path: Path) -> str:
     """A cluster of this test's own."""
     name = f"c{os.urandom(3).hex()}"
-    second = int.from_bytes(os.urandom(1))
+    second, third = divmod(next(NUMBERS), 256)
     file = tmp_path / "cluster.yaml"
     text = DOCUMENTS % {
         "c": name,
         "env": "prod",
-        "prefix": f"10.{second}.{int.from_bytes(os.urandom(1))}.0/24",
+        "prefix": f"10.{200 + second}.{third}.0/24",
     }
     file.write_text(text)
     done = causeway("apply", "-f", str(file), **server)
