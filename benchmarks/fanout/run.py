@@ -30,7 +30,7 @@ IDLE_SECONDS = 25
 AIM_SIZE = 5000
 REPLICATED = 2000
 """Agents of two replicas, half of them each: servers, PostgreSQL and the crowd share the cores."""
-PATIENCE = 300
+PATIENCE = 900
 KIB = 1024
 
 
