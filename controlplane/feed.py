@@ -39,6 +39,8 @@ class Feed:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._catching_up = asyncio.Lock()
+        self._begun = self._done = 0
+        """Times that it caught up."""
         self._woken = asyncio.Event()
         self._seen = clock.monotonic()
         self._is_lost = False
@@ -68,10 +70,16 @@ class Feed:
         await self._settled(self._load)
 
     async def catch_up(self) -> None:
-        """Publish what the log holds beyond what the hub knows. Raises Unavailable."""
+        """Publish what the log holds beyond what the hub knows. Who asks while others do shares a look that begins after it asked: many readers at once cost
+        as little as two. Raises Unavailable."""
+        needed = self._begun + 1
         try:
             async with self._catching_up:
+                if self._done >= needed:
+                    return
+                self._begun = turn = self._begun + 1
                 await self._settled(self._take)
+                self._done = turn
         except Unavailable as error:
             self.lose(error)
             raise

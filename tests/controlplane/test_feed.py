@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from controlplane.access.actor import inside
 from controlplane.clock import SystemClock
@@ -17,6 +18,7 @@ from controlplane.hub import Hub
 from controlplane.intent import Change, ListQuery, RequestKey, Verb
 from controlplane.service import ControlPlane, Settings
 from controlplane.store import leases
+from controlplane.store.database import Database
 from controlplane.store.lineage import REVISIONS
 from federation.errors import Conflict, Gone
 from federation.resources.codec import decode
@@ -228,3 +230,24 @@ async def test_a_lease_by_a_clock_that_was_a_day_wrong_is_waited_for_no_longer_t
     clock.seconds += leases.LIFE.total_seconds() + 1
     await two.round()
     assert two.epoch == one.epoch + 1
+
+
+async def test_readers_at_once_share_looks_and_each_sees_what_was_written_before_it_asked(
+    plane: ControlPlane, database_url: str
+) -> None:
+    hub, database, looks = Hub(), Database(database_url), []
+    listen(database.engine.sync_engine, "begin", looks.append)
+    try:
+        feed = Feed(database, hub, plane.clock)
+        await feed.load()
+        looks.clear()
+        for number in range(5):
+            early = [asyncio.ensure_future(feed.catch_up()) for _ in range(50)]
+            await asyncio.sleep(0)
+            applied = await plane.change([tier(f"t{number}")], actor=inside("t"))
+            await asyncio.gather(*(feed.catch_up() for _ in range(50)))
+            assert hub.revision == applied.revision
+            await asyncio.gather(*early)
+        assert 5 <= len(looks) <= 20, "of five hundred readers"
+    finally:
+        await database.close()
