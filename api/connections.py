@@ -71,6 +71,8 @@ class BoundedProtocol(H11Protocol):
         self._streaming = asyncio.current_task()
         try:
             async with aclosing(chunks):
+                if self.cycle.disconnected:  # while it was made: nobody would end it later
+                    return
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -169,3 +169,38 @@ async def test_agents_that_come_at_once_are_let_in_some_at_a_time() -> None:
     async with served(HttpConfig(app, None)) as port:
         await asyncio.gather(*(ask(number % 3 > 0) for number in range(3 * BEGINNING)))
     assert 1 < most <= BEGINNING
+
+
+class Unasked:
+    """Chunks that nobody should wait for."""
+
+    def __init__(self) -> None:
+        self.is_closed = asyncio.Event()
+
+    def __aiter__(self) -> "Unasked":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await asyncio.Event().wait() and b""
+
+    async def aclose(self) -> None:
+        self.is_closed.set()
+
+
+async def test_who_goes_while_a_stream_begins_leaves_none_behind() -> None:
+    """The answer is made for nobody: it is closed, and not waited with for ever."""
+    chunks, is_asked = Unasked(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        is_asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        await Streamed(chunks, is_packed=False)(scope, receive, send)
+
+    async with served(HttpConfig(slow, None)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /agent/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await is_asked.wait()
+        writer.close()
+        async with asyncio.timeout(5):
+            await chunks.is_closed.wait()
