@@ -1,6 +1,6 @@
 """What only one replica may do: it holds a lease, and each of its transactions proves that it still does.
 
-The lease's time is by the replicas' clocks. Clocks that differ may end a lease early, which costs a change of holder, but never let two
+The lease's time is by the database's clock (`controlplane.clock`), on SQLite by the machine's. Clocks that differ may end a lease early, which costs a change of holder, but never let two
 holders write: a transaction takes the lease's row, and fails when the epoch there is not its own.
 """
 

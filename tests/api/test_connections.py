@@ -2,16 +2,23 @@
 
 import asyncio
 import contextlib
+import hashlib
+import os
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from api.connections import BEGINNING, HEADER_SECONDS, BoundedProtocol, HttpConfig, HttpServer
 from api.rest.answers.streaming import Streamed
+from api.tls import server_context
+from benchmarks.fanout.run import certificate
 
 SECONDS = 0.4
 
@@ -204,3 +211,35 @@ async def test_who_goes_while_a_stream_begins_leaves_none_behind() -> None:
         writer.close()
         async with asyncio.timeout(5):
             await chunks.is_closed.wait()
+
+
+async def test_connections_with_tls_share_a_buffer_and_mix_nothing_up(tmp_path: Path) -> None:
+    """asyncio's own parts are reached into: another Python may call them otherwise."""
+    certificate(tmp_path)
+    context = server_context()
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    seen: set[int] = set()
+
+    class Watched(BoundedProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            seen.add(id(transport._ssl_protocol._ssl_buffer))
+
+    async def digest(scope: Any, receive: Any, send: Any) -> None:
+        said, is_more = hashlib.sha256(), True
+        while is_more:
+            message = await receive()
+            said.update(message["body"])
+            is_more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": said.hexdigest().encode()})
+
+    trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    async with (
+        served(HttpConfig(digest, context, protocol=Watched)) as port,
+        httpx.AsyncClient(base_url=f"https://localhost:{port}", verify=trust) as http,
+    ):
+        bodies = [os.urandom(300_000 + number) for number in range(8)]
+        answers = await asyncio.gather(*(http.post("/", content=body) for body in bodies))
+    assert [answer.text for answer in answers] == [hashlib.sha256(body).hexdigest() for body in bodies]
+    assert len(seen) == 1, "one buffer for all"
